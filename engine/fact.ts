@@ -1,0 +1,262 @@
+/**
+ * Facts: the vocabulary of the whole product. A fact is one thing we want a kernel to hold, or
+ * found there. The plugin, the daemon and inspect speak in facts; only `ffi/` knows messages.
+ *
+ * A field that is absent from a wanted fact means "any value will do"; a fact that was read from
+ * a kernel has every field that the kernel told.
+ *
+ * @module
+ */
+
+import type { Cidr, Inet, Ip } from "./ip.ts";
+import type { Mac } from "./mac.ts";
+
+/** The network namespace a fact lives in: the node's, or that of the pod at hand. */
+export type Where = "host" | "pod";
+
+/** Routes that we make carry this protocol number (`rtm_protocol`; free in `rt_protos`). */
+export const TWILL_PROTOCOL = 146;
+
+/** The driver of a link, with what must be known to create it. */
+export type Driver =
+  /** A bridge. */
+  | { readonly kind: "bridge" }
+  /** One end of a veth pair; the other is `peer`, in the namespace `peerWhere`. */
+  | { readonly kind: "veth"; readonly peer?: string; readonly peerWhere?: Where }
+  /** A VTEP. */
+  | {
+    readonly kind: "vxlan";
+    /** VXLAN network identifier, 1 to 2^24-1. */
+    readonly vni: number;
+    /** Outer UDP port. */
+    readonly port: number;
+    /** Outer source address. */
+    readonly local?: Ip;
+    /** The link that carries the outer packets. */
+    readonly underlay?: string;
+    /** Learn FDB entries from received frames; we want false. */
+    readonly learning?: boolean;
+    /** Carry the group policy of the outer header (`IFLA_VXLAN_GBP`). */
+    readonly gbp?: boolean;
+  }
+  /** Anything else; never created by us. `name` is the kernel's `IFLA_INFO_KIND`, or empty. */
+  | { readonly kind: "other"; readonly name: string };
+
+/** A network interface. Whether it is up is a fact of its own: {@link UpFact}. */
+export interface LinkFact {
+  readonly kind: "link";
+  readonly where: Where;
+  /** 1 to 15 bytes. */
+  readonly name: string;
+  readonly driver: Driver;
+  /** Bytes; 0 in a wanted fact would be refused by the kernel. */
+  readonly mtu?: number;
+  readonly mac?: Mac;
+  /** Promiscuous by administrator's wish (`IFF_PROMISC`). */
+  readonly promisc?: boolean;
+}
+
+/** A link is administratively up, or (when found) down. */
+export interface UpFact {
+  readonly kind: "up";
+  readonly where: Where;
+  readonly dev: string;
+  readonly up: boolean;
+}
+
+/** A link is a port of a bridge. */
+export interface PortFact {
+  readonly kind: "port";
+  readonly where: Where;
+  readonly dev: string;
+  readonly bridge: string;
+  /** Frames may leave by the port they came in. */
+  readonly hairpin?: boolean;
+  /** No traffic to other isolated ports. */
+  readonly isolated?: boolean;
+}
+
+/** An address on a link. */
+export interface AddressFact {
+  readonly kind: "address";
+  readonly where: Where;
+  readonly dev: string;
+  readonly inet: Inet;
+  /** IPv4 broadcast address. */
+  readonly broadcast?: Ip;
+}
+
+/** A unicast or blackhole route of the main table, unless `table` says otherwise. */
+export interface RouteFact {
+  readonly kind: "route";
+  readonly where: Where;
+  readonly dst: Cidr;
+  /** Absent for a blackhole. */
+  readonly dev?: string;
+  readonly via?: Ip;
+  /** The gateway counts as reachable on `dev` whatever the addresses say (`RTNH_F_ONLINK`). */
+  readonly onlink?: boolean;
+  readonly blackhole?: boolean;
+  /** `rtm_protocol`: {@link TWILL_PROTOCOL} for ours, 3 (boot) for most others', 2 for the kernel's. */
+  readonly protocol?: number;
+  /** `RTA_PRIORITY`; absent counts as 0. */
+  readonly metric?: number;
+  /** Routing table; absent counts as 254, main. */
+  readonly table?: number;
+  /** `rtm_scope`; absent: 253 (link) without gateway for IPv4, else 0 (universe). */
+  readonly scope?: number;
+  /** Route metrics, bytes. */
+  readonly mtu?: number;
+  readonly advmss?: number;
+  /** Preferred source address. */
+  readonly src?: Ip;
+}
+
+/** A permanent neighbour entry: the MAC address of an IP address on a link. */
+export interface NeighbourFact {
+  readonly kind: "neighbour";
+  readonly where: Where;
+  readonly dev: string;
+  readonly ip: Ip;
+  readonly mac: Mac;
+}
+
+/** A permanent forwarding entry of a VTEP: frames to `mac` go to the outer address `remote`. */
+export interface FdbFact {
+  readonly kind: "fdb";
+  readonly where: Where;
+  readonly dev: string;
+  readonly mac: Mac;
+  readonly remote: Ip;
+}
+
+/** A kernel setting below `/proc/sys`. */
+export interface SysctlFact {
+  readonly kind: "sysctl";
+  readonly where: Where;
+  /** Path below `/proc/sys/`, slashes: `net/ipv4/ip_forward`. */
+  readonly key: string;
+  readonly value: string;
+  /** A kernel without this setting is fine. */
+  readonly optional?: boolean;
+}
+
+/** One nftables table, whole. */
+export interface RulesFact {
+  readonly kind: "rules";
+  readonly where: Where;
+  /** Family and name: `inet twill`. */
+  readonly table: string;
+  /** The table as `nft -s list table` prints it; empty when the table does not exist. */
+  readonly text: string;
+}
+
+/** One thing we want a kernel to hold. */
+export type Fact =
+  | LinkFact
+  | UpFact
+  | PortFact
+  | AddressFact
+  | RouteFact
+  | NeighbourFact
+  | FdbFact
+  | SysctlFact
+  | RulesFact;
+
+/** Which facts to read. Names of links that do not exist give no facts. */
+export interface Scope {
+  /** Default: `host`. */
+  readonly where?: Where;
+  /** Links, with their "up" and their bridge port. */
+  readonly links?: readonly string[] | "all";
+  readonly addresses?: readonly string[] | "all";
+  /** The main table, whole. */
+  readonly routes?: boolean;
+  /** Permanent neighbours of these links. */
+  readonly neighbours?: readonly string[];
+  /** Permanent forwarding entries of these VTEPs. */
+  readonly fdb?: readonly string[];
+  /** Keys below `/proc/sys/`. */
+  readonly sysctls?: readonly string[];
+  /** Tables: `inet twill`. */
+  readonly rules?: readonly string[];
+}
+
+/** Main routing table, `RT_TABLE_MAIN`, linux/rtnetlink.h. */
+export const MAIN_TABLE = 254;
+
+/**
+ * The slot that a fact fills: a kernel holds at most one fact of each slot, so two facts with one
+ * slot compete and two with different slots never do. (A pod may have several routes to one
+ * destination, by different gateways; on the node we never want that.)
+ */
+export function slotOf(fact: Fact): string {
+  switch (fact.kind) {
+    case "link":
+      return `link ${fact.where} ${fact.name}`;
+    case "up":
+    case "port":
+      return `${fact.kind} ${fact.where} ${fact.dev}`;
+    case "address":
+      return `address ${fact.where} ${fact.dev} ${fact.inet}`;
+    case "route":
+      return `route ${fact.where} ${fact.table ?? MAIN_TABLE} ${fact.dst} ${fact.metric ?? 0}${
+        fact.where === "pod" ? word("via", fact.via) : ""
+      }`;
+    case "neighbour":
+      return `neighbour ${fact.where} ${fact.dev} ${fact.ip}`;
+    case "fdb":
+      return `fdb ${fact.where} ${fact.dev} ${fact.mac}`;
+    case "sysctl":
+      return `sysctl ${fact.where} ${fact.key}`;
+    case "rules":
+      return `rules ${fact.where} ${fact.table}`;
+  }
+}
+
+/** The fact in the words of `ip`, `bridge` and `sysctl`: for errors, logs and the fake kernel. */
+export function describe(fact: Fact): string {
+  switch (fact.kind) {
+    case "link":
+      return `${fact.name} type ${driverText(fact.driver)}${word("mtu", fact.mtu)}${
+        word("address", fact.mac)
+      }`;
+    case "up":
+      return `${fact.dev} ${fact.up ? "up" : "down"}`;
+    case "port":
+      return `${fact.dev} master ${fact.bridge}`;
+    case "address":
+      return `${fact.inet} dev ${fact.dev}`;
+    case "route":
+      return `${fact.blackhole ? "blackhole " : ""}${fact.dst}${word("via", fact.via)}${
+        word("dev", fact.dev)
+      }${fact.onlink ? " onlink" : ""}${word("metric", fact.metric || undefined)}`;
+    case "neighbour":
+      return `${fact.ip} lladdr ${fact.mac} dev ${fact.dev}`;
+    case "fdb":
+      return `${fact.mac} dev ${fact.dev} dst ${fact.remote}`;
+    case "sysctl":
+      return `${fact.key.replaceAll("/", ".")}=${fact.value}`;
+    case "rules":
+      return `table ${fact.table}`;
+  }
+}
+
+function word(name: string, value: string | number | undefined): string {
+  return value === undefined ? "" : ` ${name} ${value}`;
+}
+
+function driverText(driver: Driver): string {
+  switch (driver.kind) {
+    case "bridge":
+      return "bridge";
+    case "veth":
+      return `veth${word("peer", driver.peer)}`;
+    case "vxlan":
+      return `vxlan id ${driver.vni} dstport ${driver.port}${word("local", driver.local)}${
+        word("dev", driver.underlay)
+      }`;
+    case "other":
+      return driver.name === "" ? "unknown" : driver.name;
+  }
+}

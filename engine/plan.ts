@@ -1,0 +1,157 @@
+/**
+ * The planner: from what we want and what is there to ordered changes. It decides everything that
+ * the applier then only carries out, and it reads nothing but its arguments.
+ *
+ * Facts of one slot compete (see `slotOf`); a plan therefore holds, for each wanted fact,
+ *
+ * - nothing, when the kernel already holds one that satisfies it;
+ * - a `put`, when the slot is empty or holds something of ours that can be changed in place;
+ * - a `delete` and a `put`, when the slot holds a link of ours that must be made anew;
+ * - a conflict, when the slot holds something foreign. It is reported and left alone.
+ *
+ * Whatever is ours and not wanted is deleted, after everything wanted was put: no moment without
+ * a route that both states have.
+ *
+ * @module
+ */
+
+import { type Driver, type Fact, type LinkFact, slotOf } from "./fact.ts";
+
+/** One step of a plan. */
+export type Change =
+  | { readonly op: "put"; readonly fact: Fact; readonly had?: Fact }
+  | { readonly op: "delete"; readonly fact: Fact };
+
+/** A wanted fact whose slot is held by something that is not ours. */
+export interface Conflict {
+  readonly want: Fact;
+  readonly have: Fact;
+}
+
+/** Ordered changes, and what stands in the way of the rest. */
+export interface Plan {
+  readonly changes: readonly Change[];
+  readonly conflicts: readonly Conflict[];
+}
+
+/** Says whether a fact that was found belongs to us. */
+export type Ours = (fact: Fact) => boolean;
+
+/**
+ * The order of puts. A link exists before what hangs on it; addresses come while a pod's link is
+ * still down, so that the kernel announces them when it goes up; a route needs its link up and
+ * its neighbour known, and a VTEP its FDB entry, before the first packet.
+ */
+const RANK = {
+  link: 0,
+  port: 1,
+  sysctl: 2,
+  rules: 3,
+  address: 4,
+  up: 5,
+  neighbour: 6,
+  fdb: 7,
+  route: 8,
+} as const satisfies Record<Fact["kind"], number>;
+
+/**
+ * What must change so that a kernel that holds `have` holds `want`.
+ *
+ * Pure: the same input gives the same plan, and `plan(x, x)` is empty.
+ *
+ * @param want The facts we want; those of one kind are put in the given order.
+ * @param have The facts that were read; a slot that is not in it counts as empty.
+ * @param ours Which of `have` may be changed or deleted.
+ */
+export function plan(want: readonly Fact[], have: readonly Fact[], ours: Ours): Plan {
+  const found = new Map(have.map((fact) => [slotOf(fact), fact]));
+  const changes: Change[] = [];
+  const conflicts: Conflict[] = [];
+  const wanted = new Set<string>();
+  const renewed = new Set<string>();
+
+  for (const fact of inOrder(want)) {
+    const slot = slotOf(fact);
+    if (wanted.has(slot)) continue;
+    wanted.add(slot);
+    const had = hangsOn(fact).some((link) => renewed.has(link)) ? undefined : found.get(slot);
+    if (had !== undefined && satisfies(had, fact)) continue;
+    if (had === undefined || isSetting(fact)) {
+      changes.push({ op: "put", fact, ...(had === undefined ? {} : { had }) });
+    } else if (!ours(had)) {
+      conflicts.push({ want: fact, have: had });
+    } else if (fact.kind === "link" && had.kind === "link" && !sameDriver(had, fact)) {
+      renewed.add(slot);
+      changes.push({ op: "delete", fact: had }, { op: "put", fact });
+    } else changes.push({ op: "put", fact, had });
+  }
+
+  for (const fact of inOrder(have).reverse()) {
+    if (wanted.has(slotOf(fact)) || isSetting(fact) || !ours(fact)) continue;
+    if (hangsOn(fact).some((link) => renewed.has(link))) continue;
+    changes.push({ op: "delete", fact });
+  }
+  return { changes, conflicts };
+}
+
+function inOrder(facts: readonly Fact[]): Fact[] {
+  return facts.toSorted((a, b) => RANK[a.kind] - RANK[b.kind]);
+}
+
+/** Settings have no owner and cannot be deleted: whoever needs a value writes it. */
+function isSetting(fact: Fact): boolean {
+  return fact.kind === "sysctl" || fact.kind === "up";
+}
+
+/** The slots of the links that take this fact with them when they go. */
+function hangsOn(fact: Fact): readonly string[] {
+  switch (fact.kind) {
+    case "up":
+    case "address":
+    case "neighbour":
+    case "fdb":
+      return [`link ${fact.where} ${fact.dev}`];
+    case "port":
+      return [`link ${fact.where} ${fact.dev}`, `link ${fact.where} ${fact.bridge}`];
+    case "route":
+      return fact.dev === undefined ? [] : [`link ${fact.where} ${fact.dev}`];
+    case "sysctl": {
+      const match = /^net\/ipv[46]\/conf\/([^/]+)\//.exec(fact.key);
+      return match === null ? [] : [`link ${fact.where} ${match[1]}`];
+    }
+    case "link":
+    case "rules":
+      return [];
+  }
+}
+
+/**
+ * True when the found fact is all that the wanted one asks for: every field that the wanted fact
+ * has, the found one has with the same value.
+ */
+export function satisfies(have: Fact, want: Fact): boolean {
+  return Object.entries(want).every(([name, value]) => {
+    const found = (have as unknown as Record<string, unknown>)[name];
+    switch (name) {
+      case "driver":
+        return have.kind === "link" && sameDriver(have, want as LinkFact);
+      case "optional":
+        return true;
+      default:
+        return value === undefined || found === value || (!value && found === undefined);
+    }
+  });
+}
+
+/** True when a link can become the wanted one without being made anew. */
+function sameDriver(have: LinkFact, want: LinkFact): boolean {
+  return Object.entries(want.driver).every(([name, value]) =>
+    value === undefined || (have.driver as unknown as Record<string, unknown>)[name] === value ||
+    isPeer(want.driver, name)
+  );
+}
+
+/** Where a veth's other end lies matters only when the pair is made. */
+function isPeer(driver: Driver, name: string): boolean {
+  return driver.kind === "veth" && name !== "kind";
+}
