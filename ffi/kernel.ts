@@ -1,0 +1,342 @@
+/**
+ * The kernel, as the engine sees it: the only reader of facts and the only applier of plans.
+ *
+ * The applier decides nothing. It turns each change into its message, sends neighbours of one
+ * namespace together, and gives each change its own outcome.
+ *
+ * @module
+ */
+
+import { ErrorCode, OpError } from "../engine/errors.ts";
+import { describe, type Fact, type RulesFact, type Scope, type Where } from "../engine/fact.ts";
+import type { Change } from "../engine/plan.ts";
+import { Errno, errnoText } from "./errno.ts";
+import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
+import type { Answer } from "./netlink/message.ts";
+import { NetlinkSocket, type Request } from "./netlink/socket.ts";
+import { listTable, replaceTable } from "./nft.ts";
+import {
+  type Address,
+  addressFact,
+  fdbFacts,
+  type Link,
+  linkFacts,
+  neighbourFacts,
+  readAddresses,
+  readLinkByName,
+  readLinks,
+  routeFacts,
+} from "./reader.ts";
+import { type LinkLevelFact, portSettings, requestFor } from "./requests.ts";
+import { readSysctl, writeSysctl } from "./sysctl.ts";
+
+export type { Address, Link } from "./reader.ts";
+
+/** What became of one change. */
+export interface Outcome {
+  readonly change: Change;
+  /** Absent when the kernel accepted it. */
+  readonly error?: OpError;
+}
+
+/** A namespace that we hold open: its socket, and how to enter it for files and rules. */
+class Namespace implements Disposable {
+  readonly socket: NetlinkSocket;
+  readonly #fd: Fd;
+  readonly #own: boolean;
+  readonly #indexes = new Map<string, number>();
+
+  /** @param path Absent: the calling thread's own. */
+  constructor(path: string | undefined) {
+    this.#own = path === undefined;
+    using undo = new DisposableStack();
+    this.#fd = undo.use(new Fd(path ?? OWN_NETNS));
+    this.socket = this.enter(() => new NetlinkSocket());
+    undo.move();
+  }
+
+  /** The namespace's descriptor, for links that are made in it from another one. */
+  get fd(): number {
+    return this.#fd.number;
+  }
+
+  enter<T>(work: () => T): T {
+    if (this.#own) return work();
+    using _guard = new NetnsGuard(this.#fd);
+    return work();
+  }
+
+  /** The index of a link; asked once, forgotten when the link is made or deleted. */
+  index(name: string): number | undefined {
+    const known = this.#indexes.get(name);
+    if (known !== undefined) return known;
+    const index = readLinkByName(this.socket, name)?.index;
+    if (index !== undefined) this.#indexes.set(name, index);
+    return index;
+  }
+
+  known(name: string): boolean {
+    return this.#indexes.has(name);
+  }
+
+  forget(name?: string): void {
+    if (name === undefined) this.#indexes.clear();
+    else this.#indexes.delete(name);
+  }
+
+  [Symbol.dispose](): void {
+    this.socket[Symbol.dispose]();
+    this.#fd[Symbol.dispose]();
+  }
+}
+
+/** The kernel's network state: of the node, and of one pod when its namespace is given. */
+export class Kernel implements Disposable {
+  readonly #spaces: Readonly<Partial<Record<Where, Namespace>>>;
+  readonly #stack: DisposableStack;
+  /** What the kernel shows for a table that we wrote: nft's wording may differ from ours. */
+  readonly #listed = new Map<string, { readonly text: string; readonly listing: string }>();
+
+  private constructor(spaces: Partial<Record<Where, Namespace>>, stack: DisposableStack) {
+    this.#spaces = spaces;
+    this.#stack = stack;
+  }
+
+  /**
+   * Opens the namespaces. The calling thread's own is the host's.
+   *
+   * @param options `pod`: the path of the pod's network namespace.
+   * @throws {OpError} when a namespace cannot be entered or libnl is missing.
+   */
+  static open(options: { readonly pod?: string } = {}): Kernel {
+    using undo = new DisposableStack();
+    const host = undo.use(new Namespace(undefined));
+    const { pod } = options;
+    const spaces = pod === undefined ? { host } : { host, pod: undo.use(new Namespace(pod)) };
+    return new Kernel(spaces, undo.move());
+  }
+
+  #space(where: Where): Namespace {
+    const space = this.#spaces[where];
+    if (space === undefined) throw new TypeError(`the ${where}'s namespace was not opened`);
+    return space;
+  }
+
+  /** For many changes at once: room for their acknowledgements. @throws {OpError} */
+  enlarge(): void {
+    this.#space("host").socket.enlarge();
+  }
+
+  /** One link, or undefined. */
+  link(where: Where, name: string): Link | undefined {
+    return readLinkByName(this.#space(where).socket, name);
+  }
+
+  /** All links of a namespace. */
+  links(where: Where): Link[] {
+    return readLinks(this.#space(where).socket);
+  }
+
+  /** The addresses of a namespace, or of one link. */
+  addresses(where: Where, index?: number): Address[] {
+    return readAddresses(this.#space(where).socket, index);
+  }
+
+  /** Reads a setting; undefined when the kernel has none of that name. */
+  sysctl(where: Where, key: string): string | undefined {
+    return this.#space(where).enter(() => readSysctl(key));
+  }
+
+  /** The facts that the kernel holds now. @throws {OpError} when it cannot be read */
+  read(scope: Scope): Fact[] {
+    const where = scope.where ?? "host";
+    const space = this.#space(where);
+    space.forget();
+    const names = new Map<number, string>();
+    let links: readonly Link[] | undefined;
+    const all = (): readonly Link[] => {
+      links ??= readLinks(space.socket);
+      for (const link of links) names.set(link.index, link.name);
+      return links;
+    };
+    const nameOf = (index: number): string => {
+      if (!names.has(index)) all();
+      return names.get(index) ?? `if${index}`;
+    };
+    const indexed = (list: readonly string[] = []): (readonly [string, number])[] =>
+      list.flatMap((name) => {
+        const index = space.index(name);
+        return index === undefined ? [] : [[name, index] as const];
+      });
+
+    return [
+      ...this.#chosenLinks(space, scope.links, all).flatMap((link) =>
+        linkFacts(where, link, nameOf)
+      ),
+      ...(scope.addresses === "all"
+        ? readAddresses(space.socket).map((a) => addressFact(where, nameOf(a.index), a))
+        : indexed(scope.addresses).flatMap(([name, index]) =>
+          readAddresses(space.socket, index).map((a) => addressFact(where, name, a))
+        )),
+      ...(scope.routes ? routeFacts(space.socket, where, nameOf) : []),
+      ...indexed(scope.neighbours).flatMap(([name, index]) =>
+        neighbourFacts(space.socket, where, name, index)
+      ),
+      ...indexed(scope.fdb).flatMap(([name, index]) => fdbFacts(space.socket, where, name, index)),
+      ...this.#sysctlFacts(where, scope.sysctls),
+      ...(scope.rules ?? []).map((table) => this.#rulesFact(where, table)),
+    ];
+  }
+
+  #chosenLinks(
+    space: Namespace,
+    wanted: Scope["links"],
+    all: () => readonly Link[],
+  ): readonly Link[] {
+    if (wanted === "all") return all();
+    return (wanted ?? []).flatMap((name) => readLinkByName(space.socket, name) ?? []);
+  }
+
+  #sysctlFacts(where: Where, keys: readonly string[] = []): Fact[] {
+    return this.#space(where).enter(() =>
+      keys.flatMap((key) => {
+        const value = readSysctl(key);
+        return value === undefined ? [] : [{ kind: "sysctl" as const, where, key, value }];
+      })
+    );
+  }
+
+  #rulesFact(where: Where, table: string): Fact {
+    const listing = this.#space(where).enter(() => listTable(table));
+    const written = this.#listed.get(`${where} ${table}`);
+    const text = written?.listing === listing ? written.text : listing;
+    return { kind: "rules", where, table, text };
+  }
+
+  /**
+   * Carries changes out, in their order. A change that fails does not stop the others; what is
+   * already as wanted (a deletion of something gone) counts as done.
+   *
+   * @returns One outcome for each change, in their order.
+   * @throws {Overrun} when answers were lost: read again.
+   */
+  apply(changes: readonly Change[]): Outcome[] {
+    const outcomes: Outcome[] = [];
+    let batch: { readonly change: Change; readonly requests: readonly Request[] }[] = [];
+    let batchWhere: Where = "host";
+
+    const flush = (): void => {
+      const { socket } = this.#space(batchWhere);
+      const answers = batch.length === 0 ? [] : socket.request(batch.flatMap((b) => b.requests));
+      let at = 0;
+      for (const { change, requests } of batch) {
+        const mine = answers.slice(at, at += requests.length);
+        outcomes.push(outcome(change, mine.find((a) => a.errno !== 0)));
+      }
+      batch = [];
+    };
+
+    for (const change of changes) {
+      const { fact } = change;
+      if (fact.where !== batchWhere) flush();
+      batchWhere = fact.where;
+      try {
+        if (fact.kind === "sysctl" || fact.kind === "rules") {
+          flush();
+          this.#applyFile({ ...change, fact });
+          outcomes.push({ change });
+        } else {
+          // First the requests: building them may flush, which starts a new batch.
+          const requests = this.#requests({ ...change, fact }, flush);
+          batch.push({ change, requests });
+        }
+      } catch (e) {
+        if (!(e instanceof OpError)) throw e;
+        flush();
+        outcomes.push({ change, error: e });
+      }
+    }
+    flush();
+    return outcomes;
+  }
+
+  #requests(change: Change & { readonly fact: LinkLevelFact }, flush: () => void): Request[] {
+    const { fact } = change;
+    const names = {
+      index: (where: Where, name: string): number => {
+        const space = this.#space(where);
+        // A link of this very batch gets its index when the kernel makes it.
+        if (!space.known(name)) flush();
+        const index = space.index(name);
+        if (index !== undefined) return index;
+        throw new OpError(deed(change), describe(fact), {
+          code: ErrorCode.kernel,
+          errno: Errno.ENODEV,
+          kernel: `no such device ${name}`,
+        });
+      },
+      netnsFd: (where: Where): number => this.#space(where).fd,
+    };
+    const request = requestFor(change, names);
+    if (fact.kind === "link") this.#space(fact.where).forget(fact.name);
+    const settings = change.op === "put" && fact.kind === "port" ? portSettings(fact) : undefined;
+    return settings === undefined ? [request] : [request, settings];
+  }
+
+  #applyFile(change: Change & { readonly fact: Fact }): void {
+    const { fact, op } = change;
+    const space = this.#space(fact.where);
+    if (fact.kind === "sysctl") {
+      try {
+        space.enter(() => writeSysctl(fact.key, fact.value));
+      } catch (e) {
+        if (!fact.optional) throw e;
+      }
+    } else if (fact.kind === "rules") {
+      this.#applyRules(space, op === "delete" ? { ...fact, text: "" } : fact);
+    }
+  }
+
+  #applyRules(space: Namespace, fact: RulesFact): void {
+    space.enter(() => {
+      replaceTable(fact.table, fact.text);
+      const listing = fact.text === "" ? "" : listTable(fact.table);
+      this.#listed.set(`${fact.where} ${fact.table}`, { text: fact.text, listing });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#stack.dispose();
+  }
+}
+
+function deed(change: Change): string {
+  return `${change.op === "delete" ? "delete" : "set"} ${change.fact.kind}`;
+}
+
+/** Errors of a deletion that say "it is already gone". */
+const GONE: readonly number[] = [
+  Errno.ENOENT,
+  Errno.ESRCH,
+  Errno.ENODEV,
+  Errno.EADDRNOTAVAIL,
+];
+
+/** The kernel answers "exists" for an address or route only when it holds the very same one. */
+function isSame(fact: Fact): boolean {
+  return fact.kind === "address" || fact.kind === "route";
+}
+
+function outcome(change: Change, refused: Answer | undefined): Outcome {
+  if (refused === undefined) return { change };
+  if (change.op === "delete" && GONE.includes(refused.errno)) return { change };
+  if (change.op === "put" && isSame(change.fact) && refused.errno === Errno.EEXIST) {
+    return { change };
+  }
+  const error = new OpError(deed(change), describe(change.fact), {
+    code: ErrorCode.kernel,
+    errno: refused.errno,
+    kernel: refused.words ?? errnoText(refused.errno),
+  });
+  return { change, error };
+}

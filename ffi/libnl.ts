@@ -1,0 +1,107 @@
+/**
+ * `libnl-3.so.200`: the netlink socket. The system's copy is preferred; without one, the copy
+ * embedded in the binary is written to a memory file and opened from there, so nothing appears
+ * on disk.
+ *
+ * @module
+ */
+
+import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+
+/** netlink/socket.h and netlink/netlink.h, in their order. */
+const SYMBOLS = {
+  // const char *nl_geterror(int error) — static text
+  nl_geterror: { parameters: ["i32"], result: "pointer" },
+  // struct nl_sock *nl_socket_alloc(void) — freed by nl_socket_free
+  nl_socket_alloc: { parameters: [], result: "pointer" },
+  // void nl_socket_free(struct nl_sock *) — closes the descriptor too
+  nl_socket_free: { parameters: ["pointer"], result: "void" },
+  // int nl_socket_add_membership(struct nl_sock *, int group)
+  nl_socket_add_membership: { parameters: ["pointer", "i32"], result: "i32" },
+  // int nl_socket_get_fd(const struct nl_sock *)
+  nl_socket_get_fd: { parameters: ["pointer"], result: "i32" },
+  // int nl_connect(struct nl_sock *, int protocol)
+  nl_connect: { parameters: ["pointer", "i32"], result: "i32" },
+  // int nl_sendto(struct nl_sock *, void *buf, size_t size) — bytes or -NLE_*
+  nl_sendto: { parameters: ["pointer", "buffer", "usize"], result: "i32" },
+  // int nl_recv(struct nl_sock *, struct sockaddr_nl *, unsigned char **buf, struct ucred **)
+  //   — bytes or -NLE_*; *buf is malloc'd for us
+  nl_recv: { parameters: ["pointer", "buffer", "buffer", "pointer"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The opened table; see {@link libnl}. */
+export type Libnl = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+/** `NLE_*` results of libnl that we branch on, netlink/errno.h. They are no errnos. */
+export const Nle = {
+  /** A signal came. */
+  INTR: 2,
+  /** Nothing arrived within the time limit. */
+  AGAIN: 4,
+  /** The receive buffer overran (libnl's word for ENOBUFS). */
+  NOMEM: 5,
+} as const;
+
+const SONAME = "libnl-3.so.200";
+
+let opened: Libnl | undefined;
+
+/**
+ * libnl, opened on first use and kept for the life of the process.
+ *
+ * @throws {OpError} when neither the system nor the binary has it; lists what was tried.
+ */
+export function libnl(): Libnl {
+  return opened ??= open();
+}
+
+function open(): Libnl {
+  let missing: unknown;
+  try {
+    return Deno.dlopen(SONAME, SYMBOLS).symbols;
+  } catch (e) {
+    missing = e;
+  }
+  try {
+    return openEmbedded();
+  } catch (e) {
+    throw new OpError("load", SONAME, {
+      code: ErrorCode.program,
+      kernel: `${messageOf(missing)}; embedded copy: ${messageOf(e)}`,
+      advice: "Install the package libnl-3-200 (Debian, Ubuntu) or libnl3 (Fedora, Alpine: libnl3)",
+    });
+  }
+}
+
+/** Opens the copy that the build put into the binary. @throws when there is none */
+export function openEmbedded(): Libnl {
+  const bytes = Deno.readFileSync(new URL(`../dist/embed/${SONAME}`, import.meta.url));
+  const c = Deno.dlopen("libc.so.6", {
+    // int memfd_create(const char *name, unsigned flags) — sys/mman.h
+    memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+    // ssize_t write(int fd, const void *, size_t) — unistd.h
+    write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+    // int close(int fd)
+    close: { parameters: ["i32"], result: "i32" },
+  });
+  const MFD_CLOEXEC = 1;
+  const fd = c.symbols.memfd_create(new TextEncoder().encode(`${SONAME}\0`), MFD_CLOEXEC);
+  if (fd < 0) throw new Error("memfd_create failed");
+  try {
+    for (let at = 0; at < bytes.length;) {
+      const n = Number(c.symbols.write(fd, bytes.subarray(at), BigInt(bytes.length - at)));
+      if (n <= 0) throw new Error("short write to the memory file");
+      at += n;
+    }
+    return Deno.dlopen(`/proc/self/fd/${fd}`, SYMBOLS).symbols;
+  } finally {
+    c.symbols.close(fd);
+    c.close();
+  }
+}
+
+/** libnl's own words for a negative result. */
+export function nlText(result: number): string {
+  const at = libnl().nl_geterror(result);
+  return at === null ? `libnl error ${result}` : Deno.UnsafePointerView.getCString(at);
+}

@@ -1,0 +1,90 @@
+/**
+ * Routes on the wire: `struct rtmsg` and `RTA_*` (linux/rtnetlink.h). Pure.
+ *
+ * @module
+ */
+
+import {
+  type Decoded,
+  ip,
+  type Members,
+  plainNested,
+  raw,
+  readAttributes,
+  readStruct,
+  type Struct,
+  u32,
+  u8,
+  writeAttributes,
+  type Writer,
+  writeStruct,
+} from "./codec.ts";
+
+/** `struct rtmsg`. */
+export const RTMSG = {
+  size: 12,
+  members: {
+    family: { at: 0, as: u8 },
+    destinationLength: { at: 1, as: u8 },
+    sourceLength: { at: 2, as: u8 },
+    tos: { at: 3, as: u8 },
+    /** Tables above 255 stand in {@link ROUTE}'s `table`. */
+    table: { at: 4, as: u8 },
+    /** `RTPROT_*`. */
+    protocol: { at: 5, as: u8 },
+    /** `RT_SCOPE_*`. */
+    scope: { at: 6, as: u8 },
+    /** `RTN_*`. */
+    type: { at: 7, as: u8 },
+    /** `RTNH_F_*` and `RTM_F_*`. */
+    flags: { at: 8, as: u32 },
+  },
+} as const satisfies Struct;
+
+/** `RTN_*`. */
+export const RouteType = { UNICAST: 1, BLACKHOLE: 6 } as const;
+/** `RT_SCOPE_*`. */
+export const RouteScope = { UNIVERSE: 0, LINK: 253, HOST: 254 } as const;
+/** `RTNH_F_ONLINK` and `RTM_F_CLONED`. */
+export const RouteFlag = { ONLINK: 4, CLONED: 0x200 } as const;
+
+/** `RTAX_*`. */
+export const METRICS = {
+  /** Bytes. */
+  mtu: { type: 2, as: u32 },
+  advmss: { type: 8, as: u32 },
+} as const;
+
+/** `RTA_*`. */
+export const ROUTE = {
+  /** Absent for the default route. */
+  destination: { type: 1, as: ip },
+  gateway: { type: 5, as: ip },
+  /** Index of the outgoing link. */
+  oif: { type: 4, as: u32 },
+  priority: { type: 6, as: u32 },
+  preferredSource: { type: 7, as: ip },
+  metrics: { type: 8, as: plainNested(METRICS) },
+  /** Several next hops; kept as it came, since we make none. */
+  multipath: { type: 9, as: raw },
+  table: { type: 15, as: u32 },
+} as const;
+
+/** A route message after the netlink header. */
+export interface RouteMessage extends Partial<Members<typeof RTMSG>> {
+  readonly attributes: Decoded<typeof ROUTE>;
+}
+
+/** Appends header and attributes. */
+export function writeRoute(out: Writer, route: RouteMessage): void {
+  writeStruct(out, RTMSG, route);
+  writeAttributes(out, ROUTE, route.attributes);
+}
+
+/** Reads header and attributes. @throws {OpError} when the bytes are malformed */
+export function readRoute(bytes: Uint8Array): RouteMessage & Members<typeof RTMSG> {
+  return {
+    ...readStruct(RTMSG, bytes),
+    attributes: readAttributes(ROUTE, bytes.subarray(RTMSG.size)),
+  };
+}

@@ -1,0 +1,240 @@
+/**
+ * One netlink socket: requests in batches, each answered by its own acknowledgement; dumps that
+ * are read again when the kernel says they were interrupted; multicast groups.
+ *
+ * libnl carries the bytes; what they mean is decided by our tables.
+ *
+ * @module
+ */
+
+import { ErrorCode, OpError } from "../../engine/errors.ts";
+import { errnoText } from "../errno.ts";
+import { errno, libc } from "../libc.ts";
+import { libnl, Nle, nlText } from "../libnl.ts";
+import { Writer } from "./codec.ts";
+import {
+  type Answer,
+  Control,
+  Flag,
+  type Message,
+  messages,
+  readAnswer,
+  writeMessage,
+} from "./message.ts";
+
+/** Socket options: level and name of `setsockopt(2)`. */
+const SOL_SOCKET = 1;
+const SO_RCVTIMEO = 20;
+const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+/** `NETLINK_*` options, linux/netlink.h. */
+const CAP_ACK = 10;
+const EXT_ACK = 11;
+const GET_STRICT_CHK = 12;
+
+/** `NETLINK_ROUTE`, linux/netlink.h. */
+const NETLINK_ROUTE = 0;
+
+/** Receive buffer, bytes: acknowledgements of a whole batch, and bursts of events, fit in. */
+const RECEIVE_BUFFER = 4 << 20;
+
+/** How long the kernel may take to answer one request, seconds; it answers at once or is stuck. */
+const PATIENCE_SECONDS = 10;
+
+/** Messages in one send. Their acknowledgements must fit the receive buffer many times over. */
+const BATCH_MESSAGES = 256;
+
+/** Bytes in one send: below the default send buffer (212,992). */
+const BATCH_BYTES = 64 << 10;
+
+/** How often an interrupted dump is read again before we give up. */
+const DUMP_TRIES = 5;
+
+/** The socket's receive queue overran, or a dump kept changing: what we know is out of date. */
+export class Overrun extends Error {
+  override readonly name = "Overrun";
+}
+
+/** One request: the message's type and flags beyond REQUEST, and its body. */
+export interface Request {
+  readonly type: number;
+  readonly flags: number;
+  /** Appends what follows the netlink header. */
+  readonly body: (out: Writer) => void;
+}
+
+/** A connected netlink socket. It stays in the network namespace it was made in. */
+export class NetlinkSocket implements Disposable {
+  #socket: Deno.PointerValue;
+  readonly #out = new Writer();
+  readonly #sender = new Uint8Array(12);
+  readonly #received = new BigUint64Array(1);
+  #sequence = 0;
+
+  /**
+   * @param protocol `NETLINK_*`; the default is rtnetlink.
+   * @throws {OpError} when the socket cannot be made.
+   */
+  constructor(protocol: number = NETLINK_ROUTE) {
+    const nl = libnl();
+    this.#socket = nl.nl_socket_alloc();
+    if (this.#socket === null) throw failure("allocate netlink socket", "", "out of memory");
+    using undo = new DisposableStack();
+    undo.use(this);
+    const connected = nl.nl_connect(this.#socket, protocol);
+    if (connected < 0) throw failure("connect netlink socket", `${protocol}`, nlText(connected));
+    this.#option(SOL_SOCKET, SO_RCVTIMEO, new BigInt64Array([BigInt(PATIENCE_SECONDS), 0n]));
+    this.#option(SOL_NETLINK, CAP_ACK, new Int32Array([1]));
+    this.#option(SOL_NETLINK, EXT_ACK, new Int32Array([1]));
+    this.#option(SOL_NETLINK, GET_STRICT_CHK, new Int32Array([1]));
+    undo.move();
+  }
+
+  /** Makes room for the answers to large batches. Needs CAP_NET_ADMIN, as our changes do. */
+  enlarge(): void {
+    this.#option(SOL_SOCKET, SO_RCVBUFFORCE, new Int32Array([RECEIVE_BUFFER]));
+  }
+
+  #option(level: number, name: number, value: ArrayBufferView<ArrayBuffer>): void {
+    const bytes = new Uint8Array(value.buffer);
+    if (libc().setsockopt(this.fd, level, name, bytes, bytes.length) !== 0) {
+      const code = errno();
+      throw failure("set netlink option", `${level}/${name}`, errnoText(code), code);
+    }
+  }
+
+  /** The descriptor, for the daemon's poll. */
+  get fd(): number {
+    return libnl().nl_socket_get_fd(this.#socket);
+  }
+
+  /** Joins a multicast group (`RTNLGRP_*`). @throws {OpError} */
+  join(group: number): void {
+    const result = libnl().nl_socket_add_membership(this.#socket, group);
+    if (result < 0) throw failure("join netlink group", `${group}`, nlText(result));
+  }
+
+  /**
+   * Sends requests and waits for the acknowledgement of each.
+   *
+   * @returns One answer for each request, in their order.
+   * @throws {OpError} when the socket itself fails; {@link Overrun} when answers were lost.
+   */
+  request(requests: readonly Request[]): Answer[] {
+    const answers: Answer[] = [];
+    for (let at = 0; at < requests.length;) {
+      const first = this.#sequence + 1;
+      this.#out.clear();
+      let count = 0;
+      for (; at + count < requests.length && count < BATCH_MESSAGES; count++) {
+        if (this.#out.length > BATCH_BYTES) break;
+        this.#write(requests[at + count] as Request, Flag.ACK);
+      }
+      this.#send();
+      answers.push(...this.#acknowledgements(first, count));
+      at += count;
+    }
+    return answers;
+  }
+
+  #write(request: Request, flags: number): void {
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    const { type, body } = request;
+    writeMessage(
+      this.#out,
+      { type, flags: Flag.REQUEST | flags | request.flags, sequence: this.#sequence },
+      () => body(this.#out),
+    );
+  }
+
+  #send(): void {
+    const bytes = this.#out.bytes();
+    const sent = libnl().nl_sendto(this.#socket, bytes, BigInt(bytes.length));
+    if (sent < 0) throw failure("send netlink request", "", nlText(sent));
+  }
+
+  #acknowledgements(first: number, count: number): Answer[] {
+    const answers = new Array<Answer>(count);
+    for (let missing = count; missing > 0;) {
+      for (const message of this.receive()) {
+        const index = message.sequence - first;
+        if (message.type !== Control.ERROR || index < 0 || index >= count) continue;
+        if (answers[index] === undefined) missing--;
+        answers[index] = readAnswer(message);
+      }
+    }
+    return answers;
+  }
+
+  /**
+   * Asks one question that is answered by messages: a single object, or a dump.
+   *
+   * @returns The bodies of the answers of that type; for a refusal, the error number and words.
+   * @throws {OpError} when the socket itself fails; {@link Overrun} when a dump kept changing.
+   */
+  ask(request: Request): { readonly bodies: readonly Uint8Array[] } & Answer {
+    const dump = (request.flags & Flag.DUMP) === Flag.DUMP;
+    for (let tries = 0; tries < DUMP_TRIES; tries++) {
+      this.#out.clear();
+      this.#write(request, dump ? 0 : Flag.ACK);
+      this.#send();
+      const answer = this.#collect(this.#sequence);
+      if (!answer.interrupted) return answer;
+    }
+    throw new Overrun(`the kernel's list changed under ${DUMP_TRIES} readings`);
+  }
+
+  #collect(
+    sequence: number,
+  ): { readonly bodies: Uint8Array[]; readonly interrupted: boolean } & Answer {
+    const bodies: Uint8Array[] = [];
+    let interrupted = false;
+    for (;;) {
+      for (const message of this.receive()) {
+        if (message.sequence !== sequence) continue;
+        if ((message.flags & Flag.DUMP_INTR) !== 0) interrupted = true;
+        if (message.type === Control.ERROR || message.type === Control.DONE) {
+          const answer = message.body.length < 4 ? { errno: 0 } : readAnswer(message);
+          return { ...answer, bodies, interrupted };
+        }
+        bodies.push(message.body);
+      }
+    }
+  }
+
+  /**
+   * Waits for the next datagram; its messages own their bytes.
+   *
+   * @throws {OpError} when nothing came in time or the socket failed; {@link Overrun} when the
+   * receive queue overran: list again.
+   */
+  receive(): Message[] {
+    const nl = libnl();
+    let size: number;
+    do {
+      size = nl.nl_recv(this.#socket, this.#sender, new Uint8Array(this.#received.buffer), null);
+    } while (size === -Nle.INTR);
+    if (size === -Nle.NOMEM) throw new Overrun("the netlink receive queue overran");
+    if (size === -Nle.AGAIN) {
+      throw failure("receive netlink answer", "", `none within ${PATIENCE_SECONDS} s`);
+    }
+    if (size < 0) throw failure("receive netlink answer", "", nlText(size));
+    const at = Deno.UnsafePointer.create(this.#received[0] ?? 0n);
+    if (at === null) return [];
+    const bytes = new Uint8Array(size);
+    new Deno.UnsafePointerView(at).copyInto(bytes);
+    libc().free(at);
+    // `nl_pid` of the sender, struct sockaddr_nl: only the kernel's word counts.
+    const fromKernel = this.#sender.subarray(4, 8).every((byte) => byte === 0);
+    return fromKernel ? [...messages(bytes)] : [];
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#socket !== null) libnl().nl_socket_free(this.#socket);
+    this.#socket = null;
+  }
+}
+
+function failure(deed: string, object: string, kernel: string, code?: number): OpError {
+  return new OpError(deed, object, { code: ErrorCode.kernel, kernel, errno: code });
+}

@@ -1,0 +1,124 @@
+/**
+ * nftables by its text language: through `libnftables.so.1` in this process, else by running
+ * `nft`. A batch of text is one transaction: all of it takes effect, or nothing.
+ *
+ * @module
+ */
+
+import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { cString } from "./libc.ts";
+
+/** nftables/libnftables.h. */
+const SYMBOLS = {
+  // struct nft_ctx *nft_ctx_new(uint32_t flags) — freed by nft_ctx_free
+  nft_ctx_new: { parameters: ["u32"], result: "pointer" },
+  // void nft_ctx_free(struct nft_ctx *)
+  nft_ctx_free: { parameters: ["pointer"], result: "void" },
+  // void nft_ctx_output_set_flags(struct nft_ctx *, unsigned int flags)
+  nft_ctx_output_set_flags: { parameters: ["pointer", "u32"], result: "void" },
+  // int nft_ctx_buffer_output(struct nft_ctx *)
+  nft_ctx_buffer_output: { parameters: ["pointer"], result: "i32" },
+  // const char *nft_ctx_get_output_buffer(struct nft_ctx *) — owned by the context
+  nft_ctx_get_output_buffer: { parameters: ["pointer"], result: "pointer" },
+  // int nft_ctx_buffer_error(struct nft_ctx *)
+  nft_ctx_buffer_error: { parameters: ["pointer"], result: "i32" },
+  // const char *nft_ctx_get_error_buffer(struct nft_ctx *) — owned by the context
+  nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "pointer" },
+  // int nft_run_cmd_from_buffer(struct nft_ctx *, const char *) — 0 for success
+  nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+type Libnftables = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+/** `NFT_CTX_OUTPUT_STATELESS`: no counters. */
+const STATELESS = 1 << 2;
+
+/** The transaction's outcome; `output` is what `nft` would print. */
+interface Ran {
+  readonly ok: boolean;
+  readonly output: string;
+  readonly error: string;
+}
+
+let library: Libnftables | null | undefined;
+
+function libnftables(): Libnftables | null {
+  if (library === undefined) {
+    try {
+      library = Deno.dlopen("libnftables.so.1", SYMBOLS).symbols;
+    } catch {
+      library = null;
+    }
+  }
+  return library;
+}
+
+/** A context sees the network namespace in which it is made, so each run has its own. */
+function runInProcess(nft: Libnftables, commands: string): Ran {
+  using undo = new DisposableStack();
+  const context = undo.adopt(nft.nft_ctx_new(0), (c) => nft.nft_ctx_free(c));
+  nft.nft_ctx_output_set_flags(context, STATELESS);
+  nft.nft_ctx_buffer_output(context);
+  nft.nft_ctx_buffer_error(context);
+  const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
+  const read = (at: Deno.PointerValue): string =>
+    at === null ? "" : Deno.UnsafePointerView.getCString(at);
+  return {
+    ok,
+    output: read(nft.nft_ctx_get_output_buffer(context)),
+    error: read(nft.nft_ctx_get_error_buffer(context)),
+  };
+}
+
+/** One argument of a program holds at most 128 KiB (`MAX_ARG_STRLEN`, linux/binfmts.h). */
+const LONGEST_ARGUMENT = (128 << 10) - 1;
+
+function runProgram(commands: string): Ran {
+  const advice = "Install the package libnftables1 (or nftables, for small rule sets)";
+  if (commands.length > LONGEST_ARGUMENT) {
+    throw new OpError("pass rules to", "nft", {
+      code: ErrorCode.program,
+      kernel: `${commands.length} bytes are too many for its command line`,
+      advice,
+    });
+  }
+  try {
+    const { success, stdout, stderr } = new Deno.Command("nft", { args: ["-s", commands] })
+      .outputSync();
+    const decoder = new TextDecoder();
+    return { ok: success, output: decoder.decode(stdout), error: decoder.decode(stderr) };
+  } catch (e) {
+    const code = ErrorCode.program;
+    throw new OpError("run", "nft", { code, kernel: messageOf(e), advice, cause: e });
+  }
+}
+
+/**
+ * Runs nft commands as one transaction in the calling thread's network namespace.
+ *
+ * @returns What `nft -s` would print.
+ * @throws {OpError} with nft's own words; nothing has changed then.
+ */
+export function nft(commands: string): string {
+  const inProcess = libnftables();
+  const { ok, output, error } = inProcess === null
+    ? runProgram(commands)
+    : runInProcess(inProcess, commands);
+  if (ok) return output;
+  throw new OpError("apply", "nft rules", { code: ErrorCode.kernel, kernel: error.trim() });
+}
+
+/** One table as `nft -s list table` prints it, or empty when there is none. */
+export function listTable(table: string): string {
+  try {
+    return nft(`list table ${table}\n`);
+  } catch (e) {
+    if (e instanceof OpError && /No such file or directory/.test(e.kernel ?? "")) return "";
+    throw e;
+  }
+}
+
+/** Replaces a whole table, or makes it, in one transaction; empty text removes it. */
+export function replaceTable(table: string, text: string): void {
+  nft(`table ${table}\ndelete table ${table}\n${text}`);
+}
