@@ -18,7 +18,7 @@ import { type Fact, type LinkFact, TWILL_PROTOCOL } from "../fact.ts";
 import { addressOf, type Cidr, contains, type Family, inetOf, type Ip } from "../ip.ts";
 import { Fields, JsonObject, jsonObject } from "../json.ts";
 import type { Lease } from "../lease.ts";
-import { parseMac } from "../mac.ts";
+import { type Mac, parseMac } from "../mac.ts";
 import { enabledFamilies, type NetConf } from "../net_conf.ts";
 import type { Ours } from "../plan.ts";
 import { TABLE } from "../rules/overlay.ts";
@@ -275,12 +275,12 @@ class VxlanBackend implements Backend {
 }
 
 /** The FDB entry for frames to unknown MAC addresses: never made by flannel or us. */
-const ALL_UNKNOWN = parseMac("00:00:00:00:00:00");
+const ALL_UNKNOWN = "00:00:00:00:00:00" as Mac;
 
 /** What a vxlan lease publishes, or why it cannot be read. */
 function vtepOf(
   data: Lease["backendData"],
-): { readonly mac: ReturnType<typeof parseMac> } | string {
+): { readonly mac: Mac } | string {
   if (!(data instanceof JsonObject)) return "its lease carries no VTEP data";
   try {
     const mac = parseMac(new Fields(data, "BackendData").string("VtepMAC") ?? "");

@@ -9,7 +9,7 @@
  */
 
 import type { RulesFact } from "../fact.ts";
-import { type Cidr, familyOf, parseCidr } from "../ip.ts";
+import { type Cidr, familyOf } from "../ip.ts";
 import type { Match, Rule, RuleSet } from "./model.ts";
 import { nftText } from "./nft.ts";
 
@@ -38,7 +38,7 @@ export interface OverlayRuleOptions {
 const KUBE_MASQUERADE_MARK = 0x4000;
 
 /** Packets to these are never masqueraded, by family. */
-const MULTICAST = { 4: parseCidr("224.0.0.0/4"), 6: parseCidr("ff00::/8") } as const;
+const MULTICAST = { 4: "224.0.0.0/4" as Cidr, 6: "ff00::/8" as Cidr } as const;
 
 /** The rules of this node. */
 export function overlayRules(

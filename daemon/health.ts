@@ -1,0 +1,65 @@
+/**
+ * `/healthz` and `/readyz`, with flannel's paths, codes and first lines.
+ *
+ * @module
+ */
+
+import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+
+/** What the probes tell. */
+export interface Health {
+  /** Why the node is not ready; empty when it is. */
+  readonly reasons: readonly string[];
+  /** What is wrong but holds nothing back: refused peers, bad records. */
+  readonly remarks: readonly string[];
+}
+
+/**
+ * Answers one request.
+ *
+ * @param path `/healthz` or `/readyz`; anything else is 404.
+ */
+export function answerProbe(path: string, { reasons, remarks }: Health): Response {
+  switch (path) {
+    case "/healthz":
+      return text(200, "flanneld is running", []);
+    case "/readyz":
+      return reasons.length === 0
+        ? text(200, "flanneld is ready", remarks)
+        : text(503, "flanneld is not ready yet", [...reasons, ...remarks]);
+  }
+  return text(404, "not found", []);
+}
+
+function text(status: number, first: string, lines: readonly string[]): Response {
+  const body = [first, ...lines].join("\n");
+  return new Response(body, { status, headers: { "content-type": "text/plain; charset=utf-8" } });
+}
+
+/**
+ * Serves the probes until the signal is aborted.
+ *
+ * @param port 1 to 65535.
+ * @param health asked at each request.
+ * @throws {OpError} when the address cannot be listened on.
+ */
+export function serveHealth(
+  hostname: string,
+  port: number,
+  health: () => Health,
+  signal: AbortSignal,
+): Deno.HttpServer {
+  try {
+    return Deno.serve(
+      { hostname, port, signal, onListen: () => {} },
+      (request) => answerProbe(new URL(request.url).pathname, health()),
+    );
+  } catch (cause) {
+    throw new OpError("listen on", `${hostname}:${port}`, {
+      code: ErrorCode.io,
+      kernel: messageOf(cause),
+      advice: "Choose another --healthz-port, or 0 for none",
+      cause,
+    });
+  }
+}
