@@ -1,0 +1,189 @@
+/**
+ * What DEL needs: the document that ADD gave to its delegate, kept in a file.
+ *
+ * The reference plugin keeps one file for each container, named by the container's ID, and we read
+ * and write the same file, so that either can delete what the other added. But a container may
+ * have a second interface, whose ADD would overwrite the record of the first. So the first one owns
+ * the plain name, which its hidden second name (`.<id>@<ifname>`, a hard link) tells; a record for
+ * another interface gets the name `<id>-<ifname>`.
+ *
+ * @module
+ */
+
+import { ErrorCode, OpError } from "../../engine/errors.ts";
+import type { Attachment } from "../attachments.ts";
+
+/** Where records are kept unless `dataDir` says otherwise. */
+export const DEFAULT_DATA_DIR = "/var/lib/cni/flannel";
+
+/** The record of one attachment. */
+export interface DelegateRecord {
+  /** Names of the file, the one that was read first. */
+  readonly paths: readonly string[];
+  readonly text: string;
+}
+
+/** The records in one directory. */
+export class Records {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /**
+   * Keeps the document of an attachment, synced to the disk: 0600, in a directory of 0700.
+   *
+   * @throws {OpError} code 5.
+   */
+  put(owner: Attachment, text: string): void {
+    const names = this.#names(owner);
+    try {
+      Deno.mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      writeSynced(names.draft, text);
+      if (sameFile(names.plain, names.mark)) {
+        Deno.renameSync(names.draft, names.plain);
+        removeFile(names.mark);
+        Deno.linkSync(names.plain, names.mark);
+      } else if (linkNew(names.draft, names.plain)) {
+        Deno.renameSync(names.draft, names.mark);
+      } else {
+        Deno.renameSync(names.draft, names.second);
+      }
+    } catch (cause) {
+      throw new OpError("keep the delegate's configuration in", names.plain, {
+        code: ErrorCode.io,
+        cause,
+      });
+    }
+  }
+
+  /**
+   * The record of an attachment. A plain file that nobody marked was written by the reference
+   * plugin, and counts for every interface.
+   *
+   * @throws {OpError} code 5 when there is a file that cannot be read.
+   */
+  find(owner: Attachment): DelegateRecord | undefined {
+    const { plain, mark, second } = this.#names(owner);
+    const [own, inode] = [read(second), inodeOf(plain)];
+    if (own !== undefined) return { paths: [second], text: own };
+    if (inode === undefined || !sameFile(plain, mark) && this.#isMarked(owner, inode)) {
+      return undefined;
+    }
+    const text = read(plain);
+    return text === undefined ? undefined : { paths: [plain, mark], text };
+  }
+
+  /** Forgets an attachment. @throws {OpError} code 5 */
+  remove(owner: Attachment, record: DelegateRecord | undefined): void {
+    const { draft, plain, mark } = this.#names(owner);
+    const rest = inodeOf(plain) === undefined ? [mark, draft] : [draft];
+    for (const path of [...record?.paths ?? [], ...rest]) remove(path);
+  }
+
+  /** Every record, with the names that each would have for these attachments. */
+  *all(): Generator<{ readonly path: string; readonly name: string; readonly text: string }> {
+    for (const { name, isFile } of this.#entries()) {
+      const path = `${this.#dir}/${name}`;
+      const text = isFile ? read(path) : undefined;
+      if (text !== undefined) yield { path, name, text };
+    }
+  }
+
+  /**
+   * Removes the records that `isOurs` accepts and that belong to none of the attachments.
+   *
+   * @throws {OpError} code 5.
+   */
+  retain(valid: readonly Attachment[], isOurs: (text: string) => boolean): void {
+    const keep = new Set(valid.flatMap((owner) => Object.values(this.#names(owner))));
+    const stale = [...this.all()].filter(({ path, text }) => !keep.has(path) && isOurs(text));
+    for (const { path } of stale) remove(path);
+  }
+
+  #names(
+    { containerId, ifname }: Attachment,
+  ): Record<"plain" | "mark" | "second" | "draft", string> {
+    const dir = this.#dir;
+    return {
+      plain: `${dir}/${containerId}`,
+      second: `${dir}/${containerId}-${ifname}`,
+      mark: `${dir}/.${containerId}@${ifname}`,
+      draft: `${dir}/..${containerId}@${ifname}`,
+    };
+  }
+
+  /** True when the file belongs to some interface of the container. */
+  #isMarked({ containerId }: Attachment, inode: number): boolean {
+    return this.#entries().some(({ name }) =>
+      name.startsWith(`.${containerId}@`) && inodeOf(`${this.#dir}/${name}`) === inode
+    );
+  }
+
+  #entries(): Deno.DirEntry[] {
+    try {
+      return [...Deno.readDirSync(this.#dir)];
+    } catch (cause) {
+      if (cause instanceof Deno.errors.NotFound) return [];
+      throw new OpError("list", this.#dir, { code: ErrorCode.io, cause });
+    }
+  }
+}
+
+function writeSynced(path: string, text: string): void {
+  removeFile(path);
+  using file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
+  let rest = new TextEncoder().encode(text);
+  while (rest.length > 0) rest = rest.subarray(file.writeSync(rest));
+  file.syncSync();
+}
+
+/** Gives a file a second name; false when there is such a file already. */
+function linkNew(from: string, to: string): boolean {
+  try {
+    Deno.linkSync(from, to);
+    return true;
+  } catch (cause) {
+    if (cause instanceof Deno.errors.AlreadyExists) return false;
+    throw cause;
+  }
+}
+
+function sameFile(a: string, b: string): boolean {
+  const inode = inodeOf(a);
+  return inode !== undefined && inode === inodeOf(b);
+}
+
+function inodeOf(path: string): number | undefined {
+  try {
+    return Deno.lstatSync(path).ino ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return undefined;
+    throw new OpError("read", path, { code: ErrorCode.io, cause });
+  }
+}
+
+function remove(path: string): void {
+  try {
+    removeFile(path);
+  } catch (cause) {
+    throw new OpError("remove", path, { code: ErrorCode.io, cause });
+  }
+}
+
+function removeFile(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * The address store: one directory for each network, one file for each address.
+ *
+ * The format is that of the reference plugin, which may work on the same directory before, after
+ * and at the same time: a file is named like its address and holds container ID, CR LF and
+ * interface name; `last_reserved_ip.<n>` holds the address that set `n` gave out last; whoever
+ * reads or writes holds the flock on `lock`.
+ *
+ * A reservation appears whole or not at all: it is written under another name and linked to its
+ * own. (Created and then written, it could stay behind empty, belong to nobody, and never be
+ * given back.)
+ *
+ * @module
+ */
+
+import { ErrorCode, OpError } from "../../engine/errors.ts";
+import { type Ip, parseIp } from "../../engine/ip.ts";
+import { Flock, openLockFile } from "../../ffi/flock.ts";
+import type { Attachment } from "../attachments.ts";
+
+const LOCK = "lock";
+/** Where a reservation is written first. The lock makes one name enough. */
+const DRAFT = ".reservation.tmp";
+
+/** The store of one network, locked for as long as this object lives. */
+export class Store implements Disposable {
+  readonly #dir: string;
+  readonly #lock: Flock;
+
+  private constructor(dir: string, lock: Flock) {
+    this.#dir = dir;
+    this.#lock = lock;
+  }
+
+  /**
+   * Makes the directory if need be, and waits for the lock.
+   *
+   * @param mayBlock see `Flock.acquire`.
+   * @throws {OpError} code 5.
+   */
+  static async open(dir: string, mayBlock: boolean): Promise<Store> {
+    makeDir(dir);
+    return new Store(dir, await Flock.acquire(`${dir}/${LOCK}`, mayBlock));
+  }
+
+  /** As {@link Store.open}; undefined, and nothing is made, when there is no directory. */
+  static async openExisting(dir: string, mayBlock: boolean): Promise<Store | undefined> {
+    try {
+      Deno.statSync(dir);
+    } catch (cause) {
+      if (cause instanceof Deno.errors.NotFound) return undefined;
+      throw failed("look at", dir, cause);
+    }
+    return await Store.open(dir, mayBlock);
+  }
+
+  /**
+   * Makes sure that the store can be used, without waiting for anybody.
+   *
+   * @throws {OpError} code 5.
+   */
+  static probe(dir: string): void {
+    makeDir(dir);
+    openLockFile(`${dir}/${LOCK}`).close();
+  }
+
+  /** Every address that has an entry, of whatever kind: all of these count as taken. */
+  taken(): ReadonlySet<Ip> {
+    return new Set(this.#entries().map((entry) => entry.ip));
+  }
+
+  /**
+   * The addresses of an attachment. Very old entries hold the container ID alone; they count for
+   * every interface, and only if there is no other.
+   */
+  ownedBy(owner: Attachment): readonly Ip[] {
+    const [exact, old] = [fileText(owner), owner.containerId];
+    const files = this.#entries().filter((entry) => entry.isFile)
+      .map(({ ip }) => ({ ip, text: this.#read(ip) }));
+    const matching = (text: string): Ip[] =>
+      files.filter((file) => file.text === text).map((file) => file.ip);
+    const found = matching(exact);
+    return found.length > 0 ? found : matching(old);
+  }
+
+  /**
+   * Takes an address for an attachment.
+   *
+   * @returns false when it has an entry already.
+   * @throws {OpError} code 5, and nothing is reserved.
+   */
+  reserve(ip: Ip, owner: Attachment): boolean {
+    const draft = `${this.#dir}/${DRAFT}`;
+    try {
+      // Never written over: after a crash it may be one file with a reservation.
+      removeFile(draft);
+      Deno.writeTextFileSync(draft, fileText(owner), { createNew: true, mode: 0o600 });
+      Deno.linkSync(draft, this.#path(ip));
+      return true;
+    } catch (cause) {
+      if (cause instanceof Deno.errors.AlreadyExists) return false;
+      throw failed("reserve an address in", this.#path(ip), cause);
+    } finally {
+      try {
+        removeFile(draft);
+      } catch {
+        // The next reservation removes it, or says why it cannot.
+      }
+    }
+  }
+
+  /** Gives an address back; one that has no entry is no error. @throws {OpError} code 5 */
+  release(ip: Ip): void {
+    try {
+      removeFile(this.#path(ip));
+    } catch (cause) {
+      throw failed("release the address in", this.#path(ip), cause);
+    }
+  }
+
+  /** Gives back every address that belongs to none of the attachments. @throws {OpError} code 5 */
+  retain(valid: readonly Attachment[]): void {
+    const keep = new Set(valid.flatMap((owner) => [fileText(owner), owner.containerId]));
+    for (const { ip, isFile } of this.#entries()) {
+      if (isFile && !keep.has(this.#read(ip))) this.release(ip);
+    }
+  }
+
+  /** The address that a set gave out last; undefined when the file holds anything else. */
+  lastReserved(set: number): Ip | undefined {
+    try {
+      return parseIp(Deno.readTextFileSync(this.#lastPath(set)));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Remembers the address that a set gave out last. @throws {OpError} code 5 */
+  setLastReserved(set: number, ip: Ip): void {
+    try {
+      Deno.writeTextFileSync(this.#lastPath(set), ip, { mode: 0o600 });
+    } catch (cause) {
+      throw failed("write", this.#lastPath(set), cause);
+    }
+  }
+
+  /** Gives the lock back. */
+  [Symbol.dispose](): void {
+    this.#lock[Symbol.dispose]();
+  }
+
+  #entries(): { readonly ip: Ip; readonly isFile: boolean }[] {
+    const out: { ip: Ip; isFile: boolean }[] = [];
+    try {
+      for (const { name, isFile } of Deno.readDirSync(this.#dir)) {
+        const ip = fileIp(name);
+        if (ip !== undefined) out.push({ ip, isFile });
+      }
+    } catch (cause) {
+      throw failed("list", this.#dir, cause);
+    }
+    return out;
+  }
+
+  /** The trimmed content of an entry; empty when it cannot be read. */
+  #read(ip: Ip): string {
+    try {
+      return Deno.readTextFileSync(this.#path(ip)).trim();
+    } catch {
+      return "";
+    }
+  }
+
+  #path(ip: Ip): string {
+    return `${this.#dir}/${ip}`;
+  }
+
+  #lastPath(set: number): string {
+    return `${this.#dir}/last_reserved_ip.${set}`;
+  }
+}
+
+/** The address that a file name is; only the canonical spelling is one. */
+function fileIp(name: string): Ip | undefined {
+  if (!/^[0-9a-f]/.test(name) && !name.startsWith("::")) return undefined;
+  try {
+    const ip = parseIp(name);
+    return ip === name ? ip : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function fileText({ containerId, ifname }: Attachment): string {
+  return `${containerId}\r\n${ifname}`;
+}
+
+function makeDir(dir: string): void {
+  try {
+    Deno.mkdirSync(dir, { recursive: true, mode: 0o755 });
+  } catch (cause) {
+    throw failed("create the address store", dir, cause);
+  }
+}
+
+function removeFile(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+  }
+}
+
+function failed(deed: string, object: string, cause: unknown): OpError {
+  return new OpError(deed, object, { code: ErrorCode.io, cause });
+}

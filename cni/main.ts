@@ -1,0 +1,35 @@
+/**
+ * The plugin as a one-shot process: environment and stdin in, one JSON document out.
+ *
+ * @module
+ */
+
+import { messageOf } from "../engine/errors.ts";
+import type { PluginName } from "./names.ts";
+import { answer } from "./skeleton.ts";
+import { readWhole, writeWhole } from "./stdio.ts";
+
+/** Serves the one request of this process as the plugin `type`, and sets the exit status. */
+export async function main(type: PluginName): Promise<void> {
+  const log = (line: string): void => {
+    try {
+      writeWhole(Deno.stderr, `${line}\n`);
+    } catch {
+      // Nobody reads our log: that is no reason to fail a request.
+    }
+  };
+  const { status, stdout } = await answer({
+    type,
+    env: (name) => Deno.env.get(name),
+    stdin: () => readWhole(Deno.stdin),
+    log,
+    mayBlock: true,
+  });
+  Deno.exitCode = status;
+  try {
+    writeWhole(Deno.stdout, stdout);
+  } catch (error) {
+    log(`twill: cannot write the answer: ${messageOf(error)}`);
+    Deno.exitCode = 1;
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * twill: looks at how it was called, and loads the one part that is needed.
+ *
+ * A plugin is called once for each pod, so nothing else may be loaded before we know what we are;
+ * the list of plugin names is the one exception, and imports nothing itself.
+ *
+ * @module
+ */
+
+import { isPluginName, type PluginName } from "./cni/names.ts";
+
+/**
+ * The plugin that we are, if any: by the name of the file that was executed (`argv[0]`, which Deno
+ * itself does not tell), else `flannel` as soon as there is a `CNI_COMMAND`, except for
+ * `twill cni TYPE`, which says it in words.
+ */
+function calledAs(): PluginName | undefined {
+  const name = programName();
+  if (isPluginName(name)) return name;
+  const [word, type] = Deno.args;
+  if (word === "cni") {
+    if (type === undefined || isPluginName(type)) return type ?? "flannel";
+    return undefined;
+  }
+  return Deno.env.get("CNI_COMMAND") ? "flannel" : undefined;
+}
+
+/** The base name of `argv[0]`; symbolic links are not followed. */
+function programName(): string | undefined {
+  try {
+    return Deno.readTextFileSync("/proc/self/cmdline").split("\0", 1)[0]?.split("/").at(-1);
+  } catch {
+    return undefined;
+  }
+}
+
+function print(to: typeof Deno.stdout | typeof Deno.stderr, line: string): void {
+  to.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+const plugin = calledAs();
+if (plugin !== undefined) {
+  await (await import("./cni/main.ts")).main(plugin);
+} else {
+  switch (Deno.args[0]) {
+    case "cni":
+      print(Deno.stderr, `twill cni: there is no plugin ${JSON.stringify(Deno.args[1])}`);
+      Deno.exitCode = 2;
+      break;
+    case "daemon":
+      await (await import("./daemon/main.ts")).main();
+      break;
+    case "--version":
+      print(Deno.stdout, (await import("./version.ts")).versionLine());
+      break;
+    default:
+      await (await import("./inspect/main.ts")).main();
+  }
+}
