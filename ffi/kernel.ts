@@ -127,6 +127,11 @@ export class Kernel implements Disposable {
     this.#space("host").socket.enlarge();
   }
 
+  /** The netlink port of the host's socket: who caused an event (see `events.ts`). */
+  get port(): number {
+    return this.#space("host").socket.port;
+  }
+
   /** One link, or undefined. */
   link(where: Where, name: string): Link | undefined {
     return readLinkByName(this.#space(where).socket, name);

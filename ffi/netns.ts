@@ -11,9 +11,9 @@ import { Errno, errnoText } from "./errno.ts";
 import { cString, errno, libc } from "./libc.ts";
 
 /** `O_RDONLY | O_CLOEXEC`, asm-generic/fcntl.h. */
-const O_RDONLY_CLOEXEC = 0o2000000;
+export const O_RDONLY_CLOEXEC = 0o2000000;
 /** `CLONE_NEWNET`, linux/sched.h. */
-const CLONE_NEWNET = 0x40000000;
+export const CLONE_NEWNET = 0x40000000;
 
 /** The thread's own namespace; `/proc/self` would name the main thread's whoever asks. */
 export const OWN_NETNS = "/proc/thread-self/ns/net";

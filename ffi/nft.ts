@@ -34,23 +34,30 @@ type Libnftables = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 const STATELESS = 1 << 2;
 
 /** The transaction's outcome; `output` is what `nft` would print. */
-interface Ran {
+export interface Ran {
   readonly ok: boolean;
   readonly output: string;
   readonly error: string;
 }
 
-let library: Libnftables | null | undefined;
+/** A way to run nft commands as one transaction. */
+export type NftRunner = (commands: string) => Ran;
 
-function libnftables(): Libnftables | null {
-  if (library === undefined) {
-    try {
-      library = Deno.dlopen("libnftables.so.1", SYMBOLS).symbols;
-    } catch {
-      library = null;
-    }
+let chosen: NftRunner | undefined;
+
+/** The library where there is one, else the program; found on first use. */
+export function nftRunner(): NftRunner {
+  return chosen ??= nftLibrary() ?? nftProgram;
+}
+
+/** `libnftables.so.1`, opened for the life of the process; undefined where it is missing. */
+function nftLibrary(): NftRunner | undefined {
+  try {
+    const { symbols } = Deno.dlopen("libnftables.so.1", SYMBOLS);
+    return (commands) => runInProcess(symbols, commands);
+  } catch {
+    return undefined;
   }
-  return library;
 }
 
 /** A context sees the network namespace in which it is made, so each run has its own. */
@@ -73,7 +80,12 @@ function runInProcess(nft: Libnftables, commands: string): Ran {
 /** One argument of a program holds at most 128 KiB (`MAX_ARG_STRLEN`, linux/binfmts.h). */
 const LONGEST_ARGUMENT = (128 << 10) - 1;
 
-function runProgram(commands: string): Ran {
+/**
+ * Runs the program `nft`.
+ *
+ * @throws {OpError} when it is missing, or its command line cannot hold the commands.
+ */
+export function nftProgram(commands: string): Ran {
   const advice = "Install the package libnftables1 (or nftables, for small rule sets)";
   if (commands.length > LONGEST_ARGUMENT) {
     throw new OpError("pass rules to", "nft", {
@@ -99,19 +111,16 @@ function runProgram(commands: string): Ran {
  * @returns What `nft -s` would print.
  * @throws {OpError} with nft's own words; nothing has changed then.
  */
-export function nft(commands: string): string {
-  const inProcess = libnftables();
-  const { ok, output, error } = inProcess === null
-    ? runProgram(commands)
-    : runInProcess(inProcess, commands);
+export function nft(commands: string, run: NftRunner = nftRunner()): string {
+  const { ok, output, error } = run(commands);
   if (ok) return output;
   throw new OpError("apply", "nft rules", { code: ErrorCode.kernel, kernel: error.trim() });
 }
 
 /** One table as `nft -s list table` prints it, or empty when there is none. */
-export function listTable(table: string): string {
+export function listTable(table: string, run?: NftRunner): string {
   try {
-    return nft(`list table ${table}\n`);
+    return nft(`list table ${table}\n`, run);
   } catch (e) {
     if (e instanceof OpError && /No such file or directory/.test(e.kernel ?? "")) return "";
     throw e;
@@ -119,6 +128,6 @@ export function listTable(table: string): string {
 }
 
 /** Replaces a whole table, or makes it, in one transaction; empty text removes it. */
-export function replaceTable(table: string, text: string): void {
-  nft(`table ${table}\ndelete table ${table}\n${text}`);
+export function replaceTable(table: string, text: string, run?: NftRunner): void {
+  nft(`table ${table}\ndelete table ${table}\n${text}`, run);
 }

@@ -140,7 +140,9 @@ export const text: Format<string> = {
   write: (out, value) => out.append(new TextEncoder().encode(`${value}\0`)),
   read: (bytes) => {
     const end = bytes.indexOf(0);
-    return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+    // The decoder would swallow a byte order mark, which may be part of a name.
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
   },
 };
 

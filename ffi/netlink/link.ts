@@ -100,7 +100,7 @@ export const BRIDGE_PORT = {
 export type BridgePort = Decoded<typeof BRIDGE_PORT>;
 
 /** `IFLA_INFO_*` as they lie on the wire; the two data blobs depend on the kinds. */
-const INFO = {
+export const INFO = {
   kind: { type: 1, as: text },
   data: { type: 2, as: raw },
   slaveKind: { type: 4, as: text },
@@ -121,7 +121,7 @@ export interface LinkInfo {
 }
 
 /** `VETH_INFO_PEER`, linux/veth.h: a whole link message. */
-const VETH = {
+export const VETH = {
   peer: {
     type: 1,
     as: {

@@ -107,7 +107,7 @@ export function readAnswer(message: Message): Answer {
   const { body, flags } = message;
   if (body.length < 4) throw malformed("acknowledgement without error number");
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  const errno = -view.getInt32(0, true);
+  const errno = Math.abs(view.getInt32(0, true));
   if ((flags & Flag.ACK_TLVS) === 0) return { errno };
   let at = 4;
   if (message.type === Control.ERROR) {

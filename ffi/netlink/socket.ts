@@ -22,15 +22,23 @@ import {
   writeMessage,
 } from "./message.ts";
 
-/** Socket options: level and name of `setsockopt(2)`. */
-const SOL_SOCKET = 1;
-const SO_RCVTIMEO = 20;
-const SO_RCVBUFFORCE = 33;
-const SOL_NETLINK = 270;
-/** `NETLINK_*` options, linux/netlink.h. */
-const CAP_ACK = 10;
-const EXT_ACK = 11;
-const GET_STRICT_CHK = 12;
+/** Socket options: levels and names of `setsockopt(2)`; asm-generic/socket.h, linux/netlink.h. */
+export const SocketOption = {
+  SOL_SOCKET: 1,
+  SO_RCVTIMEO: 20,
+  SO_RCVBUFFORCE: 33,
+  SOL_NETLINK: 270,
+  NETLINK_CAP_ACK: 10,
+  NETLINK_EXT_ACK: 11,
+  NETLINK_GET_STRICT_CHK: 12,
+} as const;
+
+/** Short acknowledgements, with the kernel's own words; dumps that filter as they are told. */
+const SWITCHED_ON = [
+  SocketOption.NETLINK_CAP_ACK,
+  SocketOption.NETLINK_EXT_ACK,
+  SocketOption.NETLINK_GET_STRICT_CHK,
+] as const;
 
 /** `NETLINK_ROUTE`, linux/netlink.h. */
 const NETLINK_ROUTE = 0;
@@ -70,6 +78,7 @@ export class NetlinkSocket implements Disposable {
   readonly #sender = new Uint8Array(12);
   readonly #received = new BigUint64Array(1);
   #sequence = 0;
+  #port = 0;
 
   /**
    * @param protocol `NETLINK_*`; the default is rtnetlink.
@@ -83,16 +92,18 @@ export class NetlinkSocket implements Disposable {
     undo.use(this);
     const connected = nl.nl_connect(this.#socket, protocol);
     if (connected < 0) throw failure("connect netlink socket", `${protocol}`, nlText(connected));
-    this.#option(SOL_SOCKET, SO_RCVTIMEO, new BigInt64Array([BigInt(PATIENCE_SECONDS), 0n]));
-    this.#option(SOL_NETLINK, CAP_ACK, new Int32Array([1]));
-    this.#option(SOL_NETLINK, EXT_ACK, new Int32Array([1]));
-    this.#option(SOL_NETLINK, GET_STRICT_CHK, new Int32Array([1]));
+    const time = new BigInt64Array([BigInt(PATIENCE_SECONDS), 0n]);
+    this.#option(SocketOption.SOL_SOCKET, SocketOption.SO_RCVTIMEO, time);
+    for (const name of SWITCHED_ON) {
+      this.#option(SocketOption.SOL_NETLINK, name, new Int32Array([1]));
+    }
     undo.move();
   }
 
   /** Makes room for the answers to large batches. Needs CAP_NET_ADMIN, as our changes do. */
   enlarge(): void {
-    this.#option(SOL_SOCKET, SO_RCVBUFFORCE, new Int32Array([RECEIVE_BUFFER]));
+    const size = new Int32Array([RECEIVE_BUFFER]);
+    this.#option(SocketOption.SOL_SOCKET, SocketOption.SO_RCVBUFFORCE, size);
   }
 
   #option(level: number, name: number, value: ArrayBufferView<ArrayBuffer>): void {
@@ -106,6 +117,11 @@ export class NetlinkSocket implements Disposable {
   /** The descriptor, for the daemon's poll. */
   get fd(): number {
     return libnl().nl_socket_get_fd(this.#socket);
+  }
+
+  /** Our address as the kernel writes it into what our requests cause; 0 before its first answer. */
+  get port(): number {
+    return this.#port;
   }
 
   /** Joins a multicast group (`RTNLGRP_*`). @throws {OpError} */
@@ -158,6 +174,7 @@ export class NetlinkSocket implements Disposable {
     for (let missing = count; missing > 0;) {
       for (const message of this.receive()) {
         const index = message.sequence - first;
+        this.#port = message.port;
         if (message.type !== Control.ERROR || index < 0 || index >= count) continue;
         if (answers[index] === undefined) missing--;
         answers[index] = readAnswer(message);
@@ -209,15 +226,25 @@ export class NetlinkSocket implements Disposable {
    * receive queue overran: list again.
    */
   receive(): Message[] {
+    const found = this.poll();
+    if (found !== undefined) return found;
+    throw failure("receive netlink answer", "", `none within ${PATIENCE_SECONDS} s`);
+  }
+
+  /**
+   * The next datagram, or undefined when there is none: at once on a socket that does not block,
+   * else after the time limit.
+   *
+   * @throws as {@link NetlinkSocket.receive}, but for the time limit.
+   */
+  poll(): Message[] | undefined {
     const nl = libnl();
     let size: number;
     do {
       size = nl.nl_recv(this.#socket, this.#sender, new Uint8Array(this.#received.buffer), null);
     } while (size === -Nle.INTR);
+    if (size === -Nle.AGAIN || size === 0) return undefined;
     if (size === -Nle.NOMEM) throw new Overrun("the netlink receive queue overran");
-    if (size === -Nle.AGAIN) {
-      throw failure("receive netlink answer", "", `none within ${PATIENCE_SECONDS} s`);
-    }
     if (size < 0) throw failure("receive netlink answer", "", nlText(size));
     const at = Deno.UnsafePointer.create(this.#received[0] ?? 0n);
     if (at === null) return [];
