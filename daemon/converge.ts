@@ -1,17 +1,19 @@
 /**
- * One pass of the daemon's promise: from the newest snapshot of leases to a kernel that holds
- * what it says. Snapshot, facts, read, plan, apply; nothing is remembered from pass to pass but
- * what is reported.
+ * The daemon's promise, one pass at a time: from the newest snapshot of leases to a kernel that
+ * holds what it says.
+ *
+ * A whole pass reads the kernel and plans everything. When nothing but leases changed since the
+ * last pass, and nothing was left undone, the facts that this pass put are known to be held: then
+ * only the leases that came and went are planned, so that one peer among thousands costs one
+ * peer.
  *
  * @module
  */
 
 import type { Backend, Self } from "../engine/backend/backend.ts";
-import { OpError } from "../engine/errors.ts";
 import { describe, type Fact, slotOf } from "../engine/fact.ts";
-import type { Lease } from "../engine/lease.ts";
-import { leaseKey } from "../engine/lease.ts";
-import { type Change, plan } from "../engine/plan.ts";
+import { type Lease, leaseKey } from "../engine/lease.ts";
+import { type Change, type Plan, plan } from "../engine/plan.ts";
 import type { Kernel } from "../ffi/kernel.ts";
 
 /** Something that the node should hold and does not. */
@@ -27,68 +29,129 @@ export interface Report {
   readonly peers: number;
   /** Peers whose every fact the kernel holds. */
   readonly programmed: number;
-  /** Peers that the kernel, or a foreign fact in their place, refused; and bad records. */
+  /** Peers that the kernel, or a foreign fact in their place, refused: worth another try. */
   readonly refused: readonly Refusal[];
+  /** Peers whose records cannot be used. */
+  readonly bad: readonly Refusal[];
   /** What is missing of this node's own: device, address, rules. Not ready while there is any. */
   readonly own: readonly Refusal[];
-  readonly changes: number;
+  /** What was changed. */
+  readonly changes: readonly Change[];
 }
 
-/** Where the pass works. */
-export interface ConvergeContext {
-  readonly kernel: Kernel;
-  readonly backend: Backend;
-  /** Facts that do not depend on peers or backend: the rules. */
+/** What the node wants in a pass, beside the peers. */
+export interface Wish {
+  readonly self: Self;
+  /** Facts that depend on neither peers nor backend: the rules. */
   readonly common: readonly Fact[];
 }
 
-/**
- * Makes the kernel hold what the leases say.
- *
- * @throws {OpError} when the kernel cannot be read; {@link Overrun} when answers were lost. Both
- * mean: run another pass.
- */
-export function converge(context: ConvergeContext, self: Self, leases: readonly Lease[]): Report {
-  const { kernel, backend, common } = context;
-  const peers = leases.filter((lease) => !isOwn(self.lease, lease));
-  const { own, peers: good, bad } = backend.facts(self, peers);
-  const want = [...common, ...own, ...good.flatMap(({ facts }) => facts)];
-  const { changes, conflicts } = plan(want, kernel.read(backend.scope()), backend.ours());
+/** Runs passes, and remembers what the last one left in the kernel. */
+export class Converger {
+  readonly #kernel: Kernel;
+  readonly #backend: Backend;
+  /** The facts of each peer that the kernel holds. */
+  #held = new Map<Lease, readonly Fact[]>();
+  #refused = new Map<Lease, string>();
+  #bad = new Map<Lease, string>();
+  #wish: Wish | undefined;
 
-  const peerOf = new Map<string, Lease>();
-  for (const { lease, facts } of good) for (const fact of facts) peerOf.set(slotOf(fact), lease);
-  const failed: (readonly [Fact, string])[] = [
-    ...conflicts.map(({ want, have }) =>
-      [want, `its place is taken by ${describe(have)}, which is not ours`] as const
-    ),
-    ...kernel.apply(changes).flatMap(({ change, error }) =>
-      error === undefined ? [] : [[change.fact, wordsOf(change, error)] as const]
-    ),
-  ];
-
-  const refusedPeers = new Map<Lease, string>();
-  const ownFailures: Refusal[] = [];
-  for (const [fact, reason] of failed) {
-    const lease = peerOf.get(slotOf(fact));
-    if (lease === undefined) ownFailures.push({ who: "this node", reason });
-    else if (!refusedPeers.has(lease)) refusedPeers.set(lease, reason);
+  constructor(kernel: Kernel, backend: Backend) {
+    this.#kernel = kernel;
+    this.#backend = backend;
   }
-  for (const { lease, reason } of bad) refusedPeers.set(lease, reason);
-  return {
-    peers: peers.length,
-    programmed: good.filter(({ lease }) => !refusedPeers.has(lease)).length,
-    refused: [...refusedPeers].map(([lease, reason]) => ({ who: leaseKey(lease), reason })),
-    own: ownFailures,
-    changes: changes.length,
-  };
+
+  /**
+   * Makes the kernel hold what the leases say, whatever it holds now.
+   *
+   * @throws {OpError} when the kernel cannot be read; {@link Overrun} when answers were lost. Both
+   * mean: run another whole pass.
+   */
+  whole(wish: Wish, leases: readonly Lease[]): Report {
+    this.#wish = undefined;
+    const peers = peersOf(wish.self, leases);
+    const { own, peers: good, bad } = this.#backend.facts(wish.self, peers);
+    const facts = new Map(good.map(({ lease, facts }) => [lease, facts]));
+    const want = [...wish.common, ...own, ...[...facts.values()].flat()];
+    const planned = plan(want, this.#kernel.read(this.#backend.scope()), this.#backend.ours());
+    this.#held = new Map();
+    this.#bad = new Map(bad.map(({ lease, reason }) => [lease, reason]));
+    return this.#carryOut(wish, peers, planned, facts);
+  }
+
+  /**
+   * As {@link Converger.whole}, but only for the leases that changed since the last pass; for when
+   * nothing else can have changed. Falls back to a whole pass when the last one left something of
+   * this node undone, or this node itself changed.
+   */
+  changed(wish: Wish, leases: readonly Lease[]): Report {
+    const last = this.#wish;
+    const same = last !== undefined && last.self.lease === wish.self.lease &&
+      last.common.every((fact, i) => fact === wish.common[i]);
+    if (!same) return this.whole(wish, leases);
+    const peers = peersOf(wish.self, leases);
+    const present = new Set(peers);
+    const fresh = peers.filter((lease) => !this.#held.has(lease) && !this.#bad.has(lease));
+    const gone: Fact[] = [];
+    for (const [lease, facts] of this.#held) {
+      if (present.has(lease)) continue;
+      gone.push(...facts);
+      this.#held.delete(lease);
+    }
+    for (const lease of this.#bad.keys()) if (!present.has(lease)) this.#bad.delete(lease);
+    const { peers: good, bad } = this.#backend.facts(wish.self, fresh);
+    for (const { lease, reason } of bad) this.#bad.set(lease, reason);
+    const facts = new Map(good.map(({ lease, facts }) => [lease, facts]));
+    const planned = plan([...facts.values()].flat(), gone, () => true);
+    return this.#carryOut(wish, peers, planned, facts);
+  }
+
+  /** @param fresh the facts that were planned, by peer. */
+  #carryOut(
+    wish: Wish,
+    peers: readonly Lease[],
+    { changes, conflicts }: Plan,
+    fresh: ReadonlyMap<Lease, readonly Fact[]>,
+  ): Report {
+    const failed: (readonly [Fact, string])[] = [
+      ...conflicts.map(({ want, have }) =>
+        [want, `its place is taken by ${describe(have)}, which is not ours`] as const
+      ),
+      ...this.#kernel.apply(changes).flatMap(({ change, error }) =>
+        error === undefined ? [] : [[change.fact, error.message] as const]
+      ),
+    ];
+    const peerOf = new Map<string, Lease>();
+    if (failed.length > 0) {
+      for (const [lease, facts] of fresh) for (const f of facts) peerOf.set(slotOf(f), lease);
+    }
+    this.#refused = new Map();
+    const own: Refusal[] = [];
+    for (const [fact, reason] of failed) {
+      const lease = peerOf.get(slotOf(fact));
+      if (lease === undefined) own.push({ who: "this node", reason });
+      else if (!this.#refused.has(lease)) this.#refused.set(lease, reason);
+    }
+    for (const [lease, facts] of fresh) {
+      if (!this.#refused.has(lease)) this.#held.set(lease, facts);
+    }
+    if (own.length === 0) this.#wish = wish;
+    const named = ([lease, reason]: [Lease, string]): Refusal => ({ who: leaseKey(lease), reason });
+    return {
+      peers: peers.length,
+      programmed: [...this.#held.keys()].filter((lease) => !this.#bad.has(lease)).length,
+      refused: [...this.#refused].map(named),
+      bad: [...this.#bad].map(named),
+      own,
+      changes,
+    };
+  }
 }
 
-function wordsOf({ op, fact }: Change, error: OpError): string {
-  return `${error.message || `${op} ${describe(fact)}`}`;
-}
-
-/** Subnets are never shared, so one equal subnet makes it ours. */
-function isOwn(own: Lease, lease: Lease): boolean {
-  return (own.subnet !== undefined && own.subnet === lease.subnet) ||
-    (own.subnet6 !== undefined && own.subnet6 === lease.subnet6);
+/** All but our own. Subnets are never shared, so one equal subnet makes it ours. */
+function peersOf({ lease: own }: Self, leases: readonly Lease[]): Lease[] {
+  return leases.filter((lease) =>
+    !((own.subnet !== undefined && own.subnet === lease.subnet) ||
+      (own.subnet6 !== undefined && own.subnet6 === lease.subnet6))
+  );
 }

@@ -1,0 +1,100 @@
+/**
+ * Waiting: every wait of the daemon ends early when its signal is aborted, and every retry waits a
+ * little longer, with jitter, up to a cap.
+ *
+ * @module
+ */
+
+/**
+ * Resolves after so many milliseconds.
+ *
+ * @throws the signal's reason, as soon as it is aborted.
+ */
+export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, Math.max(0, milliseconds));
+    signal.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/**
+ * The promise, or the signal's reason if that comes first. What the promise stands for goes on:
+ * this is for work that cannot be stopped and may be forgotten.
+ */
+export function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      promise.catch(() => {});
+      return reject(signal.reason);
+    }
+    const stop = (): void => reject(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
+/** Growing delays for retries. */
+export class Backoff {
+  readonly #first: number;
+  readonly #cap: number;
+  readonly #random: () => number;
+  #next: number;
+
+  /**
+   * @param first milliseconds before the first retry.
+   * @param cap no delay is longer.
+   * @param random 0 to 1, for the jitter.
+   */
+  constructor(first: number, cap: number, random: () => number = Math.random) {
+    this.#first = first;
+    this.#cap = cap;
+    this.#random = random;
+    this.#next = first;
+  }
+
+  /** Milliseconds until the next try: between half and all of a value that doubles each time. */
+  next(): number {
+    const delay = this.#next * (0.5 + this.#random() / 2);
+    this.#next = Math.min(this.#cap, this.#next * 2);
+    return delay;
+  }
+
+  /** Something worked: start again with the first delay. */
+  reset(): void {
+    this.#next = this.#first;
+  }
+}
+
+/** A flag that one loop raises and another waits for. Raising it twice is raising it once. */
+export class Mark {
+  #raised = false;
+  #wake: (() => void) | undefined;
+
+  /** Raises the flag. */
+  raise(): void {
+    this.#raised = true;
+    this.#wake?.();
+  }
+
+  /**
+   * Waits until the flag is up, and takes it down. Only one waits at a time.
+   *
+   * @throws the signal's reason, as soon as it is aborted.
+   */
+  async wait(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (!this.#raised) {
+      await unless(signal, new Promise<void>((resolve) => this.#wake = resolve))
+        .finally(() => this.#wake = undefined);
+    }
+    this.#raised = false;
+  }
+}

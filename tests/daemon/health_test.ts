@@ -1,0 +1,23 @@
+/** The probes: flannel's paths, codes and first lines. */
+
+import assert from "node:assert/strict";
+import { answerProbe } from "../../daemon/health.ts";
+
+const READY = { reasons: [], remarks: [] };
+const WAITING = { reasons: ["waiting for a lease"], remarks: ["2 bad records"] };
+
+for (
+  const [path, health, status, body] of [
+    ["/healthz", WAITING, 200, "flanneld is running"],
+    ["/readyz", READY, 200, "flanneld is ready"],
+    ["/readyz", WAITING, 503, "flanneld is not ready yet\nwaiting for a lease\n2 bad records"],
+    ["/readyz", { ...READY, remarks: ["r"] }, 200, "flanneld is ready\nr"],
+    ["/metricz", READY, 404, "not found"],
+  ] as const
+) {
+  Deno.test(`answerProbe: ${path} ${status} ${JSON.stringify(health)}`, async () => {
+    const response = answerProbe(path, health);
+    assert.equal(response.status, status);
+    assert.equal(await response.text(), body);
+  });
+}
