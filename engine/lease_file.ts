@@ -19,11 +19,12 @@
 
 import { derivedVtepMac } from "./backend/vxlan_mac.ts";
 import {
+  addressOf,
   bounds,
   type Cidr,
   contains,
   type Ip,
-  lastOf,
+  lengthOf,
   overlaps,
   parseCidr4,
   parseCidr6,
@@ -124,7 +125,7 @@ function readNode(fields: Fields, conf: NetConf): Lease {
     if (!enabled) {
       throw new SyntaxError(`${path} is set, but config.${row.conf.enable} is not true`);
     }
-    if (network === undefined || !contains(network, lastOf(subnet)) || !overlaps(network, subnet)) {
+    if (network === undefined || !within(network, subnet)) {
       throw new SyntaxError(`${path}: ${subnet} is not in ${row.conf.network} ${network}`);
     }
     if (publicIp === undefined) {
@@ -143,6 +144,10 @@ function readNode(fields: Fields, conf: NetConf): Lease {
     throw new SyntaxError(`${fields.pathOf("subnet")} is missing: node ${node} has no subnet`);
   }
   return lease as unknown as Lease;
+}
+
+function within(network: Cidr, subnet: Cidr): boolean {
+  return lengthOf(network) <= lengthOf(subnet) && contains(network, addressOf(subnet));
 }
 
 /** The data of a VTEP, with what is missing filled in: as flannel writes it, VNI first. */
@@ -167,10 +172,6 @@ function refuseConflicts(leases: readonly Lease[]): void {
     const address = (a: Lease, b: Lease): string =>
       `${both(a, b)} the same ${member.publicIp} ${a[lease.publicIp]}`;
     unique(leases, (node) => node[lease.publicIp], address);
-    unique(leases, (node) => macOf(node[lease.data]), (a, b) => {
-      const mac = macOf(a[lease.data]);
-      return `${both(a, b)} the same VtepMAC ${mac}; set ${member.data}.VtepMAC of one of them`;
-    });
     const sorted = leases.flatMap((node) => {
       const subnet: Cidr | undefined = node[lease.subnet];
       return subnet === undefined ? [] : [{ node, subnet, ...bounds(subnet) }];
@@ -183,6 +184,11 @@ function refuseConflicts(leases: readonly Lease[]): void {
         `${both(a.node, b.node)} overlapping subnets ${a.subnet} and ${b.subnet}`,
       );
     }
+    // After the subnets: the same subnet would be the same derived MAC, and the worse news.
+    unique(leases, (node) => macOf(node[lease.data]), (a, b) => {
+      const mac = macOf(a[lease.data]);
+      return `${both(a, b)} the same VtepMAC ${mac}; set ${member.data}.VtepMAC of one of them`;
+    });
   }
 }
 
