@@ -7,7 +7,7 @@
  * @module
  */
 
-import { isPluginName, type PluginName } from "./cni/names.ts";
+import { isPluginName, PLUGIN_NAMES, type PluginName } from "./cni/names.ts";
 
 /**
  * The plugin that we are, if any: by the name of the file that was executed (`argv[0]`, which Deno
@@ -44,7 +44,12 @@ if (plugin !== undefined) {
 } else {
   switch (Deno.args[0]) {
     case "cni":
-      print(Deno.stderr, `twill cni: there is no plugin ${JSON.stringify(Deno.args[1])}`);
+      print(
+        Deno.stderr,
+        `twill cni: there is no plugin ${JSON.stringify(Deno.args[1])}, want one of ${
+          PLUGIN_NAMES.join(", ")
+        }`,
+      );
       Deno.exitCode = 2;
       break;
     case "daemon":

@@ -21,5 +21,7 @@ export async function loadPlugin(name: PluginName): Promise<Plugin> {
       return (await import("./plugins/portmap.ts")).portmap;
     case "loopback":
       return (await import("./plugins/loopback.ts")).loopback;
+    case "tuning":
+      return (await import("./plugins/tuning.ts")).tuning;
   }
 }

@@ -6,7 +6,14 @@
  */
 
 /** Every plugin type, as it stands in `type` of a configuration and as the file is called. */
-export const PLUGIN_NAMES = ["flannel", "bridge", "host-local", "portmap", "loopback"] as const;
+export const PLUGIN_NAMES = [
+  "flannel",
+  "bridge",
+  "host-local",
+  "portmap",
+  "loopback",
+  "tuning",
+] as const;
 
 /** One of {@link PLUGIN_NAMES}. */
 export type PluginName = (typeof PLUGIN_NAMES)[number];

@@ -10,6 +10,7 @@ import { ErrorCode, OpError } from "../engine/errors.ts";
 import type { RouteFact } from "../engine/fact.ts";
 import {
   type Cidr,
+  cidrOf,
   contains,
   FAMILIES,
   type Family,
@@ -153,10 +154,21 @@ function complete(
   }
   const published = families.map((family) => [family, publicIps[family] ?? addresses[family]]);
   return {
-    underlay: { name: link.name, mtu: link.mtu, addresses },
+    underlay: { name: link.name, mtu: link.mtu, addresses, onLink: onLink(view, link) },
     publicIps: Object.fromEntries(published),
     because,
   };
+}
+
+/** `IFF_POINTOPOINT` and `IFF_NOARP`, linux/if.h: links where no neighbour answers for itself. */
+const NO_NEIGHBOURS = 0x10 | 0x80;
+
+/** The networks whose hosts this link reaches directly: those of its addresses. */
+function onLink({ addresses }: NodeView, { index, flags }: Link): Cidr[] {
+  if ((flags & NO_NEIGHBOURS) !== 0) return [];
+  return addresses
+    .filter((one) => one.index === index && one.length < FAMILIES[familyOf(one.ip)].bits)
+    .map(({ ip, length }) => cidrOf(ip, length));
 }
 
 /** Addresses that are nobody's own or reach nowhere: unspecified, loopback, multicast. */

@@ -108,6 +108,7 @@ export class NodeAgent {
     const known = await this.#store.self(signal);
     this.#waitingFor = "an interface";
     const chosen = await this.#choose(kernel, conf, known, signal);
+    backend.admit(chosen.underlay, chosen.publicIps);
     this.#waitingFor = "a lease";
     const lease = await this.#acquire(kernel, backend, chosen, known, signal);
     this.#waitingFor = "the peers of the first snapshot to be programmed";
@@ -162,7 +163,7 @@ export class NodeAgent {
     const record: LeaseRecord = {
       ...(publicIps[4] && { publicIp: publicIps[4] as NonNullable<LeaseRecord["publicIp"]> }),
       ...(publicIps[6] && { publicIp6: publicIps[6] as NonNullable<LeaseRecord["publicIp6"]> }),
-      backendType: backend.type,
+      backendType: backend.leaseType,
       ...(published[4] !== undefined && { backendData: published[4] }),
       ...(published[6] !== undefined && { backendV6Data: published[6] }),
     };

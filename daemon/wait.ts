@@ -92,8 +92,13 @@ export class Mark {
   async wait(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (!this.#raised) {
-      await unless(signal, new Promise<void>((resolve) => this.#wake = resolve))
-        .finally(() => this.#wake = undefined);
+      let mine: (() => void) | undefined;
+      try {
+        await unless(signal, new Promise<void>((resolve) => this.#wake = mine = resolve));
+      } finally {
+        // A wait that was given up ends late: by now somebody else may wait.
+        if (this.#wake === mine) this.#wake = undefined;
+      }
     }
     this.#raised = false;
   }

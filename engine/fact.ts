@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Cidr, Inet, Ip } from "./ip.ts";
+import { type Cidr, type Family, familyOf, type Inet, type Ip } from "./ip.ts";
 import type { Mac } from "./mac.ts";
 
 /** The network namespace a fact lives in: the node's, or that of the pod at hand. */
@@ -99,7 +99,7 @@ export interface RouteFact {
   readonly blackhole?: boolean;
   /** `rtm_protocol`: {@link TWILL_PROTOCOL} for ours, 3 (boot) for most others', 2 for the kernel's. */
   readonly protocol?: number;
-  /** `RTA_PRIORITY`; absent counts as 0. */
+  /** `RTA_PRIORITY`; absent or 0 counts as the family's default: 0 for IPv4, 1024 for IPv6. */
   readonly metric?: number;
   /** Routing table; absent counts as 254, main. */
   readonly table?: number;
@@ -200,7 +200,7 @@ export function slotOf(fact: Fact): string {
     case "address":
       return `address ${fact.where} ${fact.dev} ${fact.inet}`;
     case "route":
-      return `route ${fact.where} ${fact.table ?? MAIN_TABLE} ${fact.dst} ${fact.metric ?? 0}${
+      return `route ${fact.where} ${fact.table ?? MAIN_TABLE} ${fact.dst} ${metricOf(fact)}${
         fact.where === "pod" ? word("via", fact.via) : ""
       }`;
     case "neighbour":
@@ -212,6 +212,13 @@ export function slotOf(fact: Fact): string {
     case "rules":
       return `rules ${fact.where} ${fact.table}`;
   }
+}
+
+/** What the kernel makes of a route without a metric (IPv6: `IP6_RT_PRIO_USER`, linux/ipv6_route.h). */
+const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const satisfies Record<Family, number>;
+
+function metricOf({ metric, dst }: RouteFact): number {
+  return metric || DEFAULT_METRIC[familyOf(dst)];
 }
 
 /** The fact in the words of `ip`, `bridge` and `sysctl`: for errors, logs and the fake kernel. */

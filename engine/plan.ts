@@ -15,7 +15,7 @@
  * @module
  */
 
-import { type Driver, type Fact, type LinkFact, slotOf } from "./fact.ts";
+import { type Driver, type Fact, slotOf } from "./fact.ts";
 
 /** One step of a plan. */
 export type Change =
@@ -78,9 +78,11 @@ export function plan(want: readonly Fact[], have: readonly Fact[], ours: Ours): 
     if (had !== undefined && satisfies(had, fact)) continue;
     if (had === undefined || isSetting(fact)) {
       changes.push({ op: "put", fact, ...(had === undefined ? {} : { had }) });
-    } else if (!ours(had)) {
+    } else if (!ours(had) && !isAdoptable(had, fact)) {
       conflicts.push({ want: fact, have: had });
-    } else if (fact.kind === "link" && had.kind === "link" && !sameDriver(had, fact)) {
+    } else if (
+      fact.kind === "link" && had.kind === "link" && !sameDriver(had.driver, fact.driver)
+    ) {
       renewed.add(slot);
       changes.push({ op: "delete", fact: had }, { op: "put", fact });
     } else changes.push({ op: "put", fact, had });
@@ -92,6 +94,12 @@ export function plan(want: readonly Fact[], have: readonly Fact[], ours: Ours): 
     changes.push({ op: "delete", fact });
   }
   return { changes, conflicts };
+}
+
+/** A route that is the wanted one but for the number of who made it: flannel's, taken over. */
+function isAdoptable(had: Fact, want: Fact): boolean {
+  return had.kind === "route" && want.kind === "route" && want.protocol !== undefined &&
+    satisfies({ ...had, protocol: want.protocol }, want);
 }
 
 function inOrder(facts: readonly Fact[]): Fact[] {
@@ -126,32 +134,29 @@ function hangsOn(fact: Fact): readonly string[] {
 }
 
 /**
- * True when the found fact is all that the wanted one asks for: every field that the wanted fact
- * has, the found one has with the same value.
+ * True when the found fact, of the same slot, is all that the wanted one asks for: every field
+ * that the wanted fact has, the found one has with the same value.
  */
 export function satisfies(have: Fact, want: Fact): boolean {
-  return Object.entries(want).every(([name, value]) => {
-    const found = (have as unknown as Record<string, unknown>)[name];
-    switch (name) {
-      case "driver":
-        return have.kind === "link" && sameDriver(have, want as LinkFact);
-      case "optional":
-        return true;
-      default:
-        return value === undefined || found === value || (!value && found === undefined);
-    }
-  });
+  if (want.kind === "link") {
+    return have.kind === "link" && sameDriver(have.driver, want.driver) &&
+      agrees(have, want, ["driver"]);
+  }
+  // Equal slots have equal metrics, however they are written.
+  return agrees(have, want, ["optional", "metric"]);
 }
 
 /** True when a link can become the wanted one without being made anew. */
-function sameDriver(have: LinkFact, want: LinkFact): boolean {
-  return Object.entries(want.driver).every(([name, value]) =>
-    value === undefined || (have.driver as unknown as Record<string, unknown>)[name] === value ||
-    isPeer(want.driver, name)
-  );
+function sameDriver(have: Driver, want: Driver): boolean {
+  // Where a veth's other end lies matters only when the pair is made.
+  return agrees(have, want, ["peer", "peerWhere"]);
 }
 
-/** Where a veth's other end lies matters only when the pair is made. */
-function isPeer(driver: Driver, name: string): boolean {
-  return driver.kind === "veth" && name !== "kind";
+/** True when all that `want` says, but for these fields, `have` says too. */
+function agrees(have: object, want: object, but: readonly string[]): boolean {
+  const found = new Map<string, unknown>(Object.entries(have));
+  return Object.entries(want).every(([name, value]) =>
+    value === undefined || but.includes(name) || found.get(name) === value ||
+    (!value && found.get(name) === undefined)
+  );
 }

@@ -5,7 +5,7 @@
  *
  * Not for secrets: the time it takes tells how long the input is.
  *
- * A 64-bit word is two 32-bit halves, high then low. (With `bigint` it takes five times as long,
+ * A 64-bit word is two 32-bit halves, high then low. (With `bigint` it takes twice as long,
  * which a plugin that starts for one pod would feel.)
  *
  * @module
@@ -93,10 +93,8 @@ function expand(view: DataView, at: number, w: Int32Array): void {
   for (let i = 32; i < 2 * COUNT; i += 2) {
     const ah = w[i - 30] as number;
     const al = w[i - 29] as number;
-
     const bh = w[i - 4] as number;
     const bl = w[i - 3] as number;
-
     // Rotated by 1, rotated by 8, shifted by 7.
     const nearHigh = (ah >>> 1 | al << 31) ^ (ah >>> 8 | al << 24) ^ ah >>> 7;
     const nearLow = (al >>> 1 | ah << 31) ^ (al >>> 8 | ah << 24) ^ (al >>> 7 | ah << 25);
@@ -120,17 +118,14 @@ function compress(state: Int32Array, w: Int32Array): void {
     const al = half(o + 1);
     const bh = half(o + 2);
     const bl = half(o + 3);
-
     const ch = half(o + 4);
     const cl = half(o + 5);
     const eh = half(o + 8);
     const el = half(o + 9);
-
     const fh = half(o + 10);
     const fl = half(o + 11);
     const gh = half(o + 12);
     const gl = half(o + 13);
-
     // Rotated by 14, 18, 41.
     const eHigh = (eh >>> 14 | el << 18) ^ (eh >>> 18 | el << 14) ^ (el >>> 9 | eh << 23);
     const eLow = (el >>> 14 | eh << 18) ^ (el >>> 18 | eh << 14) ^ (eh >>> 9 | el << 23);

@@ -65,17 +65,14 @@ export type WatchEnd =
   | { readonly kind: "compacted"; readonly revision: string }
   | { readonly kind: "failed"; readonly error: OpError };
 
-/** A watch that runs. Disposing it ends it. */
-export interface EtcdWatch extends Disposable {
-  readonly ended: Promise<WatchEnd>;
-}
-
 /** What a watch calls. */
 export interface EtcdWatcher {
   /** etcd has confirmed the watch. */
   opened(): void;
   /** The changes of one answer, in order. */
   changed(events: readonly EtcdEvent[]): void;
+  /** The watch is over, once and for all; not called after it was disposed of. */
+  ended(why: WatchEnd): void;
 }
 
 /** The requests a store makes; what tests replace. */
@@ -193,17 +190,26 @@ export class EtcdClient implements Disposable {
     return Number(TTL);
   }
 
-  /** Watches all keys that begin with the prefix, from a revision on, that one included. */
-  watch(prefix: string, from: string, watcher: EtcdWatcher): EtcdWatch {
+  /**
+   * Watches all keys that begin with the prefix, from a revision on, that one included. Disposing
+   * the result ends the watch.
+   */
+  watch(prefix: string, from: string, watcher: EtcdWatcher): Disposable {
     const index = this.#current;
-    const { promise, resolve } = Promise.withResolvers<WatchEnd>();
-    let stream: { cancel(): void } | undefined;
+    let stream: { end(): void; cancel(): void } | undefined;
     let over = false;
-    const end = (why: WatchEnd): void => {
+    const stop = (): void => {
       over = true;
       clearTimeout(patience);
+      // The library takes the error of a stream that can still be written for a failed endpoint,
+      // and would close all its connections.
+      stream?.end();
       stream?.cancel();
-      resolve(why);
+    };
+    const end = (why: WatchEnd): void => {
+      if (over) return;
+      stop();
+      watcher.ended(why);
     };
     const fail = (cause: unknown, words?: string): void =>
       end({ kind: "failed", error: failure("watch etcd keys", prefix, cause, words) });
@@ -218,7 +224,7 @@ export class EtcdClient implements Disposable {
         this.#next(index);
         fail(e);
       });
-      if (over) return duplex.cancel();
+      if (over) return stop();
       duplex.on("end", () => fail(undefined, "etcd has ended the watch"));
       duplex.on("data", ({ created, canceled, compact_revision, cancel_reason, events }) => {
         if (over) return;
@@ -232,10 +238,7 @@ export class EtcdClient implements Disposable {
       });
       duplex.write({ create_request: { ...rangeOf(prefix), start_revision: from } });
     }).catch(fail);
-    return {
-      ended: promise,
-      [Symbol.dispose]: () => fail(undefined, "the watch was given up"),
-    };
+    return { [Symbol.dispose]: stop };
   }
 
   /** Asks the endpoint that answered last, then each of the others once. */
@@ -290,8 +293,8 @@ export class EtcdClient implements Disposable {
 
 /** The library's policy for "try once". */
 const ONCE = {
-  execute: (task: (context: { signal: AbortSignal }) => unknown) =>
-    Promise.resolve(task({ signal: new AbortController().signal })),
+  execute: async (task: (context: { signal: AbortSignal }) => unknown) =>
+    await task({ signal: new AbortController().signal }),
 } as unknown as NonNullable<NonNullable<IOptions["faultHandling"]>["global"]>;
 
 type WatchCallOptions = NonNullable<Parameters<Etcd3["watchClient"]["watch"]>[0]>;

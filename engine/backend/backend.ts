@@ -6,7 +6,7 @@
  */
 
 import type { Fact, Scope } from "../fact.ts";
-import type { Family, Ip } from "../ip.ts";
+import type { Cidr, Family, Ip } from "../ip.ts";
 import type { Json } from "../json.ts";
 import type { Lease } from "../lease.ts";
 import type { Mac } from "../mac.ts";
@@ -19,6 +19,8 @@ export interface Underlay {
   readonly mtu: number;
   /** The node's own address in each family in use. */
   readonly addresses: Readonly<Partial<Record<Family, Ip>>>;
+  /** Networks whose hosts this link reaches without a router; empty for point-to-point links. */
+  readonly onLink: readonly Cidr[];
 }
 
 /** This node: where it stands in the underlay, and the lease that it holds. */
@@ -52,12 +54,20 @@ export type Published = Readonly<Partial<Record<Family, Json>>>;
 
 /** One way to reach other nodes' pods. */
 export interface Backend {
-  /** `vxlan`, …, as leases name it. */
+  /** `vxlan`, …, as the configuration names it. */
   readonly type: string;
+  /** The same, as leases name it: empty for backends that publish none. */
+  readonly leaseType: string;
   /** The MTU of pods, bytes, at most 65535. */
   podMtu(underlay: Underlay): number;
   /** The names of the VTEP devices by family; empty for backends without any. */
   devices(): Readonly<Partial<Record<Family, string>>>;
+  /**
+   * Says whether this node can take part.
+   *
+   * @throws {OpError} when it cannot, with what to change.
+   */
+  admit(underlay: Underlay, publicIps: Readonly<Partial<Record<Family, Ip>>>): void;
   /** The data that peers need, given the MAC addresses of our VTEPs. */
   publish(macs: Readonly<Partial<Record<Family, Mac>>>): Published;
   /** What this node is to hold so that it reaches these peers (its own lease left out). */

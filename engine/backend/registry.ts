@@ -6,10 +6,16 @@
 
 import { ErrorCode, OpError } from "../errors.ts";
 import { FLANNEL_BACKENDS, type NetConf } from "../net_conf.ts";
+import { alloc } from "./alloc.ts";
 import type { Backend } from "./backend.ts";
+import { hostGw } from "./host_gw.ts";
 import { vxlan } from "./vxlan.ts";
 
-const BUILT: Readonly<Record<string, (conf: NetConf) => Backend>> = { vxlan };
+const BUILT: Readonly<Record<string, (conf: NetConf) => Backend>> = {
+  vxlan,
+  "host-gw": hostGw,
+  alloc,
+};
 
 /**
  * The backend that the configuration names.

@@ -13,9 +13,8 @@
  * @module
  */
 
-import { ErrorCode, OpError } from "../errors.ts";
 import { type Fact, type LinkFact, TWILL_PROTOCOL } from "../fact.ts";
-import { addressOf, type Cidr, contains, type Family, inetOf, type Ip } from "../ip.ts";
+import { addressOf, contains, type Family, inetOf } from "../ip.ts";
 import { Fields, JsonObject, jsonObject } from "../json.ts";
 import type { Lease } from "../lease.ts";
 import { type Mac, parseMac } from "../mac.ts";
@@ -23,6 +22,7 @@ import { enabledFamilies, type NetConf } from "../net_conf.ts";
 import type { Ours } from "../plan.ts";
 import { TABLE } from "../rules/overlay.ts";
 import type { Backend, BackendFacts, BadPeer, PeerFacts, Self, Underlay } from "./backend.ts";
+import { directRoute, insideOf, isOverlayRoute, LEASE_ROWS } from "./routes.ts";
 
 /** The `Backend` section of a vxlan network. */
 export interface VxlanOptions {
@@ -32,8 +32,12 @@ export interface VxlanOptions {
   readonly port: number;
   /** MTU of the underlay, bytes, when the operator sets it; the outer headers are subtracted. */
   readonly mtu?: number;
+  /** Carry the group policy of the outer header. */
   readonly gbp: boolean;
+  /** Learn forwarding entries from received frames. */
   readonly learning: boolean;
+  /** Peers on the underlay's own link are routed without encapsulation. */
+  readonly directRouting: boolean;
 }
 
 /** The kernel's default port; the registered one, 4789, came later. */
@@ -45,22 +49,18 @@ const LARGEST_MTU = 65_535;
 /** What differs between the families. */
 const ROWS = {
   4: {
+    ...LEASE_ROWS[4],
     device: (vni: number) => `flannel.${vni}`,
     /** Outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 bytes. */
     overhead: 50,
     host: 32,
-    subnet: (lease: Lease): Cidr | undefined => lease.subnet,
-    publicIp: (lease: Lease): Ip | undefined => lease.publicIp,
-    data: (lease: Lease) => lease.backendData,
   },
   6: {
+    ...LEASE_ROWS[6],
     device: (vni: number) => `flannel-v6.${vni}`,
     /** Outer IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14 bytes. */
     overhead: 70,
     host: 128,
-    subnet: (lease: Lease): Cidr | undefined => lease.subnet6,
-    publicIp: (lease: Lease): Ip | undefined => lease.publicIp6,
-    data: (lease: Lease) => lease.backendV6Data,
   },
 } as const;
 
@@ -68,17 +68,9 @@ const ROWS = {
  * Reads the `Backend` section.
  *
  * @throws {SyntaxError} naming the member that has a bad value.
- * @throws {OpError} when it asks for what this version cannot do.
  */
 export function vxlanOptions(conf: NetConf): VxlanOptions {
   const fields = new Fields(conf.backend.raw, "Backend");
-  if (fields.boolean("DirectRouting")) {
-    throw new OpError("use", "Backend.DirectRouting", {
-      code: ErrorCode.unsupportedField,
-      kernel: "this version of twill does not have it",
-      advice: "Remove DirectRouting, or set it to false: peers on the same link are encapsulated",
-    });
-  }
   const mtu = inRange(fields, "MTU", 1280, LARGEST_MTU);
   return {
     vni: inRange(fields, "VNI", 1, 0xffffff) ?? 1,
@@ -86,6 +78,7 @@ export function vxlanOptions(conf: NetConf): VxlanOptions {
     ...(mtu === undefined ? {} : { mtu }),
     gbp: fields.boolean("GBP") ?? false,
     learning: fields.boolean("Learning") ?? false,
+    directRouting: fields.boolean("DirectRouting") ?? false,
   };
 }
 
@@ -102,6 +95,7 @@ export function vxlan(conf: NetConf): Backend {
 
 class VxlanBackend implements Backend {
   readonly type = "vxlan";
+  readonly leaseType = "vxlan";
   readonly #options: VxlanOptions;
   readonly #families: readonly Family[];
   readonly #conf: NetConf;
@@ -119,6 +113,9 @@ class VxlanBackend implements Backend {
   podMtu(underlay: Underlay): number {
     return Math.min(...this.#families.map((family) => this.#deviceMtu(family, underlay)));
   }
+
+  /** A public address behind NAT is fine: the tunnel starts at the interface's own address. */
+  admit(): void {}
 
   #deviceMtu(family: Family, underlay: Underlay): number {
     return Math.min((this.#options.mtu ?? underlay.mtu) - ROWS[family].overhead, LARGEST_MTU);
@@ -202,6 +199,10 @@ class VxlanBackend implements Backend {
     if (remote === self.underlay.addresses[family] || remote === row.publicIp(self.lease)) {
       return `its public address ${remote} is also this node's`;
     }
+    const { name: underlay, onLink } = self.underlay;
+    if (this.#options.directRouting && onLink.some((net) => contains(net, remote))) {
+      return [directRoute(subnet, remote, underlay)];
+    }
     const vtep = vtepOf(row.data(lease));
     if (typeof vtep === "string") return vtep;
     const { mac } = vtep;
@@ -238,16 +239,11 @@ class VxlanBackend implements Backend {
 
   /**
    * Ours are: our devices with all that hangs on them, except addresses outside the network; our
-   * table; routes that carry our protocol number and lead over our device or into our network;
-   * and what flannel left, which has the same shape but for the protocol number.
+   * table; and the overlay's routes.
    */
   ours(): Ours {
     const devices = new Set(Object.values(this.devices()));
-    const inside = (ip: Ip): boolean =>
-      this.#families.some((family) => {
-        const { network } = this.#conf.families[family];
-        return network !== undefined && contains(network, ip);
-      });
+    const inside = insideOf(this.#conf);
     return (fact) => {
       switch (fact.kind) {
         case "link":
@@ -259,11 +255,8 @@ class VxlanBackend implements Backend {
           return devices.has(fact.dev) && fact.mac !== ALL_UNKNOWN;
         case "address":
           return devices.has(fact.dev) && inside(addressOf(fact.inet));
-        case "route": {
-          const onOurs = fact.dev !== undefined && devices.has(fact.dev);
-          if (fact.protocol === TWILL_PROTOCOL) return onOurs || inside(addressOf(fact.dst));
-          return onOurs && fact.onlink === true && fact.via === addressOf(fact.dst);
-        }
+        case "route":
+          return isOverlayRoute(fact, devices, inside);
         case "rules":
           return fact.table === TABLE;
         case "port":

@@ -1,0 +1,277 @@
+/**
+ * The daemon's command line: flanneld's flags and variables, in Go's syntax, and a few of our own.
+ *
+ * One table holds all of it; what a flag may be, its default, its help text and whether this
+ * version has it are read from there.
+ *
+ * @module
+ */
+
+import { parseIp4, parseIp6 } from "../engine/ip.ts";
+
+/** One flag. */
+interface Spec {
+  readonly kind: "text" | "list" | "bool" | "int";
+  readonly default: string;
+  readonly help: string;
+  /** Why this version refuses it, when it does. */
+  readonly refused?: string;
+}
+
+const NO_KUBE = "leases from the Kubernetes API are not in this version; use etcd or --lease-file";
+const NO_REGEX = "not in this version; name the interface or its address with --iface";
+
+/** Every flag by its name. The order is that of the help text. */
+export const FLAGS = {
+  "etcd-endpoints": {
+    kind: "text",
+    default: "http://127.0.0.1:4001,http://127.0.0.1:2379",
+    help: "etcd servers, separated by commas",
+  },
+  "etcd-prefix": { kind: "text", default: "/coreos.com/network", help: "etcd key prefix" },
+  "etcd-keyfile": { kind: "text", default: "", help: "TLS key of this client" },
+  "etcd-certfile": { kind: "text", default: "", help: "TLS certificate of this client" },
+  "etcd-cafile": { kind: "text", default: "", help: "TLS authority of the etcd servers" },
+  "etcd-username": { kind: "text", default: "", help: "etcd user" },
+  "etcd-password": {
+    kind: "text",
+    default: "",
+    help: "etcd password; better FLANNELD_ETCD_PASSWORD, which no process list shows",
+  },
+  "lease-file": {
+    kind: "text",
+    default: "",
+    help: "static leases from this YAML or JSON file, instead of etcd",
+  },
+  "node-name": { kind: "text", default: "", help: "this node's name in the lease file" },
+  "iface": {
+    kind: "list",
+    default: "",
+    help:
+      "interface for inter-host traffic: a name or an address; may be repeated, first that fits",
+  },
+  "iface-regex": { kind: "list", default: "", help: "the same by pattern", refused: NO_REGEX },
+  "iface-can-reach": {
+    kind: "text",
+    default: "",
+    help: "the interface that routes to this address",
+    refused: NO_REGEX,
+  },
+  "public-ip": { kind: "text", default: "", help: "IPv4 address that peers use for this node" },
+  "public-ipv6": { kind: "text", default: "", help: "IPv6 address that peers use for this node" },
+  "subnet-file": {
+    kind: "text",
+    default: "/run/flannel/subnet.env",
+    help: "where this node's subnet is written when it is ready",
+  },
+  "subnet-lease-renew-margin": {
+    kind: "int",
+    default: "60",
+    help: "minutes before expiry in which the lease is renewed, 1 to 1439",
+  },
+  "ip-masq": { kind: "bool", default: "false", help: "masquerade pods that leave the overlay" },
+  "ip-masq-fully-random-disable": {
+    kind: "bool",
+    default: "false",
+    help: "masquerade without random source ports",
+  },
+  "iptables-forward-rules": {
+    kind: "bool",
+    default: "true",
+    help: "accept forwarded pod traffic",
+  },
+  "iptables-resync": {
+    kind: "int",
+    default: "5",
+    help: "accepted for compatibility: rules are repaired as soon as they change",
+  },
+  "ip-blackhole-route": {
+    kind: "bool",
+    default: "false",
+    help: "keep a blackhole route for the own subnet",
+    refused: "not in this version; remove it",
+  },
+  "kube-subnet-mgr": {
+    kind: "bool",
+    default: "false",
+    help: "leases from the Kubernetes API",
+    refused: NO_KUBE,
+  },
+  "kube-api-url": { kind: "text", default: "", help: "API server", refused: NO_KUBE },
+  "kubeconfig-file": { kind: "text", default: "", help: "API access", refused: NO_KUBE },
+  "kube-annotation-prefix": {
+    kind: "text",
+    default: "flannel.alpha.coreos.com",
+    help: "accepted; used with the Kubernetes API only",
+  },
+  "net-config-path": {
+    kind: "text",
+    default: "/etc/kube-flannel/net-conf.json",
+    help: "accepted; used with the Kubernetes API only",
+  },
+  "set-node-network-unavailable": {
+    kind: "bool",
+    default: "true",
+    help: "accepted; used with the Kubernetes API only",
+  },
+  "healthz-ip": { kind: "text", default: "0.0.0.0", help: "address of /healthz and /readyz" },
+  "healthz-port": { kind: "int", default: "0", help: "port of /healthz and /readyz, 0 for none" },
+  "log-format": { kind: "text", default: "text", help: "text or json" },
+  "v": {
+    kind: "int",
+    default: "0",
+    help: "log level: 1 and more also print what happens in detail",
+  },
+} as const satisfies Record<string, Spec>;
+
+/** A flag's name. */
+export type FlagName = keyof typeof FLAGS;
+
+/** What a flag holds. */
+type Value<K extends Spec["kind"]> = K extends "bool" ? boolean
+  : K extends "int" ? number
+  : K extends "list" ? readonly string[]
+  : string;
+
+/** All flags with their values. */
+export type Flags = { readonly [N in FlagName]: Value<(typeof FLAGS)[N]["kind"]> };
+
+/** What the command line asks for. */
+export type CommandLine =
+  | { readonly kind: "run"; readonly flags: Flags; readonly given: ReadonlySet<FlagName> }
+  | { readonly kind: "help" | "version" };
+
+/** A command line that cannot be used; the text says why. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/**
+ * Reads the command line: `-x v`, `-x=v`, `--x v`, `--x=v`; a boolean flag takes a value only
+ * behind `=`. Variables `FLANNELD_X` count where the command line says nothing, and only when
+ * they are not empty. `NODE_NAME` counts as `FLANNELD_NODE_NAME`.
+ *
+ * @throws {UsageError} naming the flag or variable.
+ */
+export function parseFlags(
+  args: readonly string[],
+  env: (name: string) => string | undefined,
+): CommandLine {
+  const given = new Map<FlagName, string[]>();
+  const rest = [...args];
+  for (let word = rest.shift(); word !== undefined && word !== "--"; word = rest.shift()) {
+    const match = /^--?([^-=][^=]*)(?:=([\s\S]*))?$/.exec(word);
+    if (match === null) throw new UsageError(`unexpected argument ${JSON.stringify(word)}`);
+    const [, name = "", inline] = match;
+    if (name === "h" || name === "help") return { kind: "help" };
+    if (name === "version") return { kind: "version" };
+    if (!isFlag(name)) throw new UsageError(`unknown flag --${name}${near(name)}`);
+    const value = inline ?? (FLAGS[name].kind === "bool" ? "true" : rest.shift());
+    if (value === undefined) throw new UsageError(`flag --${name} needs a value`);
+    given.set(name, [...given.get(name) ?? [], value]);
+  }
+  if (rest.length > 0) throw new UsageError(`unexpected argument ${JSON.stringify(rest[0])}`);
+  const flags = Object.fromEntries(
+    names().map((name) => [name, valueOf(name, given, env)]),
+  ) as Flags;
+  validate(flags);
+  return { kind: "run", flags, given: new Set(given.keys()) };
+}
+
+function names(): FlagName[] {
+  return Object.keys(FLAGS) as FlagName[];
+}
+
+function isFlag(name: string): name is FlagName {
+  return Object.hasOwn(FLAGS, name);
+}
+
+function near(name: string): string {
+  const close = names().find((one) => one.startsWith(name) || name.startsWith(one));
+  return close === undefined ? "" : `; did you mean --${close}`;
+}
+
+/** `FLANNELD_` and the flag in capitals. */
+export function variableOf(name: string): string {
+  return `FLANNELD_${name.toUpperCase().replaceAll("-", "_")}`;
+}
+
+function valueOf(
+  name: FlagName,
+  given: ReadonlyMap<FlagName, readonly string[]>,
+  env: (name: string) => string | undefined,
+): boolean | number | string | readonly string[] {
+  const spec: Spec = FLAGS[name];
+  const variable = variableOf(name);
+  const fromEnv = env(variable) || (name === "node-name" ? env("NODE_NAME") : undefined);
+  const words = given.get(name) ?? (fromEnv ? [fromEnv] : []);
+  const source = given.has(name) ? `flag --${name}` : `variable ${variable}`;
+  const word = words.at(-1) ?? spec.default;
+  if (spec.refused !== undefined && words.length > 0 && word !== spec.default) {
+    throw new UsageError(`${source}: ${spec.refused}`);
+  }
+  switch (spec.kind) {
+    case "text":
+      return word;
+    case "list":
+      return words;
+    case "bool":
+      return truth(word, source);
+    case "int":
+      if (!/^[+-]?\d+$/.test(word)) {
+        throw new UsageError(`${source}: want a whole number, got ${JSON.stringify(word)}`);
+      }
+      return Number(word);
+  }
+}
+
+/** What Go's `strconv.ParseBool` takes. */
+function truth(word: string, source: string): boolean {
+  if (["1", "t", "T", "TRUE", "true", "True"].includes(word)) return true;
+  if (["0", "f", "F", "FALSE", "false", "False"].includes(word)) return false;
+  throw new UsageError(`${source}: want true or false, got ${JSON.stringify(word)}`);
+}
+
+function validate(flags: Flags): void {
+  const margin = flags["subnet-lease-renew-margin"];
+  if (margin < 1 || margin > 1439) {
+    throw new UsageError(
+      `Invalid subnet-lease-renew-margin option, out of acceptable range: want 1 to 1439, got ${margin}`,
+    );
+  }
+  if (flags["healthz-port"] > 65_535) {
+    throw new UsageError(`flag --healthz-port: want at most 65535, got ${flags["healthz-port"]}`);
+  }
+  if (flags["log-format"] !== "text" && flags["log-format"] !== "json") {
+    throw new UsageError(`flag --log-format: want text or json, got "${flags["log-format"]}"`);
+  }
+  for (const [name, parse] of [["public-ip", parseIp4], ["public-ipv6", parseIp6]] as const) {
+    if (flags[name] === "") continue;
+    try {
+      parse(flags[name]);
+    } catch {
+      throw new UsageError(`flag --${name}: invalid public IP address: ${flags[name]}`);
+    }
+  }
+}
+
+/** The help text. */
+export function usage(): string {
+  const lines = names().map((name) => {
+    const spec: Spec = FLAGS[name];
+    const fallback = spec.default === "" ? "" : ` (default ${spec.default})`;
+    const refused = spec.refused === undefined ? "" : " [not in this version]";
+    return `  --${name}\n        ${spec.help}${fallback}${refused}`;
+  });
+  return [
+    "Usage: twill daemon [FLAG…]",
+    "",
+    "Leases a subnet for this node and keeps the way to all others. Each flag can be given as a",
+    "variable too: --ip-masq is FLANNELD_IP_MASQ. The command line wins.",
+    "",
+    ...lines,
+    "",
+    "Example: twill daemon --etcd-endpoints=http://10.0.0.2:2379 --ip-masq --healthz-port=9898",
+    "",
+  ].join("\n");
+}

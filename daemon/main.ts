@@ -1,0 +1,130 @@
+/**
+ * `twill daemon`: from the command line to a running node agent, and its end.
+ *
+ * Exit codes: 0 after SIGINT or SIGTERM (the data plane stays up), 1 when the operator must change
+ * something, 2 for a command line that cannot be used.
+ *
+ * @module
+ */
+
+import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { parseIp4, parseIp6 } from "../engine/ip.ts";
+import { versionLine } from "../version.ts";
+import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
+import { serveHealth } from "./health.ts";
+import { Log, type LogFormat } from "./log.ts";
+import { NodeAgent, type NodeOptions } from "./node.ts";
+import type { Store } from "./store/store.ts";
+
+/** Runs the daemon with the arguments behind `daemon`. Sets the exit code; never throws. */
+export async function main(args: readonly string[] = Deno.args.slice(1)): Promise<void> {
+  let flags: Flags;
+  try {
+    const line = parseFlags(args, (name) => Deno.env.get(name));
+    if (line.kind !== "run") {
+      print(Deno.stdout, line.kind === "help" ? usage() : `${versionLine()}\n`);
+      return;
+    }
+    flags = line.flags;
+  } catch (e) {
+    if (!(e instanceof UsageError)) throw e;
+    print(Deno.stderr, `twill daemon: ${e.message}\nRun: twill daemon --help\n`);
+    Deno.exitCode = 2;
+    return;
+  }
+  const format = flags["log-format"] as LogFormat;
+  const log = new Log({ format, level: flags.v > 0 ? "debug" : "info" });
+  try {
+    await run(flags, log);
+    log.info("Exiting cleanly...");
+  } catch (e) {
+    log.error(messageOf(e), { advice: e instanceof OpError ? e.advice : undefined });
+    Deno.exitCode = 1;
+  }
+}
+
+async function run(flags: Flags, log: Log): Promise<void> {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const stop = (): void => ending.abort(new Error("asked to end"));
+  using signals = new DisposableStack();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, stop);
+    signals.defer(() => Deno.removeSignalListener(name, stop));
+  }
+  log.info("Starting", { version: versionLine() });
+  await using store = await openStore(flags, log);
+  log.info(`Created subnet manager: ${store.name}`);
+  const agent = new NodeAgent(store, nodeOptions(flags), log);
+  const port = flags["healthz-port"];
+  const server = port > 0
+    ? serveHealth(flags["healthz-ip"], port, () => agent.health(), signal)
+    : undefined;
+  if (server !== undefined) log.info(`Start healthz server on ${flags["healthz-ip"]}:${port}`);
+  try {
+    await agent.run(signal);
+  } catch (e) {
+    if (!signal.aborted) throw e;
+  } finally {
+    ending.abort(new Error("ended"));
+    await server?.finished;
+  }
+}
+
+function nodeOptions(flags: Flags): NodeOptions {
+  const [v4, v6] = [flags["public-ip"], flags["public-ipv6"]];
+  return {
+    ifaces: flags.iface,
+    publicIps: {
+      ...(v4 === "" ? {} : { 4: parseIp4(v4) }),
+      ...(v6 === "" ? {} : { 6: parseIp6(v6) }),
+    },
+    subnetFile: flags["subnet-file"],
+    masquerade: flags["ip-masq"],
+    fullyRandom: !flags["ip-masq-fully-random-disable"],
+    forward: flags["iptables-forward-rules"],
+  };
+}
+
+/** The store that the flags name. etcd's client is loaded only where it is used. */
+async function openStore(flags: Flags, log: Log): Promise<Store> {
+  const file = flags["lease-file"];
+  if (file !== "") {
+    const { FileStore } = await import("./store/file.ts");
+    return await FileStore.open({ path: file, node: flags["node-name"] || undefined, log });
+  }
+  const [{ EtcdClient }, { EtcdStore }] = await Promise.all([
+    import("./store/etcd.ts"),
+    import("./store/etcd_store.ts"),
+  ]);
+  const tls = {
+    ...pem("ca", flags["etcd-cafile"]),
+    ...pem("cert", flags["etcd-certfile"]),
+    ...pem("key", flags["etcd-keyfile"]),
+  };
+  const username = flags["etcd-username"];
+  const etcd = new EtcdClient({
+    endpoints: flags["etcd-endpoints"].split(","),
+    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+    ...(username === "" ? {} : { auth: { username, password: flags["etcd-password"] } }),
+  });
+  return new EtcdStore({
+    etcd,
+    prefix: flags["etcd-prefix"],
+    margin: flags["subnet-lease-renew-margin"] * 60_000,
+    log,
+  });
+}
+
+function pem<K extends string>(name: K, path: string): { readonly [N in K]?: Uint8Array } {
+  if (path === "") return {};
+  try {
+    return { [name]: Deno.readFileSync(path) } as { [N in K]: Uint8Array };
+  } catch (cause) {
+    throw new OpError("read", path, { code: ErrorCode.io, kernel: messageOf(cause), cause });
+  }
+}
+
+function print(to: typeof Deno.stdout | typeof Deno.stderr, text: string): void {
+  to.writeSync(new TextEncoder().encode(text));
+}

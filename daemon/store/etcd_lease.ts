@@ -1,0 +1,306 @@
+/**
+ * This node's lease in etcd: getting it, and keeping it.
+ *
+ * Three things are deliberately unlike flannel. Renewal hangs on a timer and on nothing else, so
+ * that a broken watch cannot stop it. Losing a race, a request or the whole lease means to try
+ * again, never to exit. And a key without an etcd lease is a reservation: its value is kept up to
+ * date, its permanence is left alone.
+ *
+ * @module
+ */
+
+import { chooseLease } from "../../engine/choose_lease.ts";
+import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
+import {
+  type Lease,
+  leaseKey,
+  type LeaseRecord,
+  type LeaseSubnets,
+  leaseValue,
+} from "../../engine/lease.ts";
+import type { LeaseRanges } from "../../engine/net_conf.ts";
+import type { Log } from "../log.ts";
+import { Backoff, Mark, sleep } from "../wait.ts";
+import type { EtcdApi, EtcdRecord } from "./etcd.ts";
+import { claimsOf, type EtcdView, readEntry } from "./etcd_view.ts";
+import type { LeaseRequest } from "./store.ts";
+
+/** What an {@link EtcdLease} needs; times are milliseconds unless they say otherwise. */
+export interface EtcdLeaseOptions {
+  readonly etcd: EtcdApi;
+  /** `<prefix>/subnets/` */
+  readonly folder: string;
+  /** Reads what nodes may lease, from the configuration as it is now. */
+  readonly ranges: (signal: AbortSignal) => Promise<LeaseRanges>;
+  /** How long before its end a lease is renewed. */
+  readonly margin: number;
+  /** Seconds that a lease lives. */
+  readonly ttl: number;
+  /** Longest wait before a failed renewal is tried again. */
+  readonly retry: number;
+  /** 0 to 1 */
+  readonly random: () => number;
+  readonly log: Log;
+  /** Called with what keeps the lease from being written, and with nothing when it was. */
+  readonly report: (trouble?: { readonly words: string; readonly cause: unknown }) => void;
+}
+
+/** The own lease as it was last written. */
+export interface OwnLease {
+  readonly key: string;
+  readonly lease: Lease;
+  /** Id of its etcd lease, `0` for a reservation. */
+  readonly id: string;
+  /** When the etcd lease ends, as `Date.now()` counts; absent for a reservation. */
+  readonly ends?: number;
+}
+
+/** Other nodes may be faster this often in a row before we take a breath. */
+const RACES = 10;
+/** The longest that `setTimeout` can wait. */
+const LONGEST = 0x7fffffff;
+/** Waits of {@link EtcdLease.acquire} between two tries: first and longest. */
+const ACQUIRE = { first: 1_000, cap: 30_000 } as const;
+
+/** Holds this node's lease from the first {@link EtcdLease.acquire} to {@link EtcdLease.stop}. */
+export class EtcdLease {
+  readonly #options: EtcdLeaseOptions;
+  readonly #stopping = new AbortController();
+  /** The own key is not as we wrote it: see to it. */
+  readonly #attention = new Mark();
+  #record: LeaseRecord | undefined;
+  #own: OwnLease | undefined;
+  #keeper: Promise<void> | undefined;
+  /** Writes of the own key, one after another. */
+  #writes: Promise<unknown> = Promise.resolve();
+
+  constructor(options: EtcdLeaseOptions) {
+    this.#options = options;
+  }
+
+  /** The lease as it was last written; undefined before the first and after a lost one. */
+  get own(): OwnLease | undefined {
+    return this.#own;
+  }
+
+  /** Gets the lease, or writes the one we have with another record, and keeps it from then on. */
+  async acquire({ record, previous }: LeaseRequest, signal: AbortSignal): Promise<Lease> {
+    if (record.publicIp === undefined) throw new TypeError("a lease in etcd needs an IPv4 address");
+    this.#record = record;
+    const backoff = new Backoff(ACQUIRE.first, ACQUIRE.cap, this.#options.random);
+    for (;;) {
+      try {
+        const { lease } = await this.#alone(() => this.#refresh(previous, signal));
+        this.#options.report();
+        this.#keeper ??= this.#keep(this.#stopping.signal);
+        return lease;
+      } catch (cause) {
+        signal.throwIfAborted();
+        const words = `failed to acquire lease: ${messageOf(cause)}`;
+        this.#options.report({ words, cause });
+      }
+      await sleep(backoff.next(), signal);
+    }
+  }
+
+  /** Compares the own key in the view with what we wrote; cheap, to be called at every change. */
+  look(view: EtcdView): void {
+    if (this.#own === undefined) return;
+    const record = view.get(this.#own.key)?.record;
+    if (record?.lease !== this.#own.id || record.value !== leaseValue(this.#own.lease)) {
+      this.#attention.raise();
+    }
+  }
+
+  /** Stops keeping the lease; it stays until it runs out. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error("the lease is no longer kept"));
+    await this.#keeper;
+  }
+
+  /** Writes the lease again in time, and when somebody else has touched its key. */
+  async #keep(signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff(1_000, this.#options.retry, this.#options.random);
+    while (!signal.aborted) {
+      try {
+        const due = await this.#untilDue(signal);
+        await this.#alone<unknown>(() =>
+          due || this.#own === undefined ? this.#refresh({}, signal) : this.#examine(signal)
+        );
+        this.#options.report();
+        backoff.reset();
+      } catch (cause) {
+        if (signal.aborted) return;
+        const wait = backoff.next();
+        const again = `trying again in ${Math.ceil(wait / 1000)} s`;
+        const words = `Error renewing lease (${again}): ${messageOf(cause)}`;
+        this.#options.report({ words, cause });
+        await sleep(wait, signal).catch(() => {});
+        this.#attention.raise();
+      }
+    }
+  }
+
+  /** Waits for the time to renew (true) or for a remark about the own key (false). */
+  async #untilDue(signal: AbortSignal): Promise<boolean> {
+    for (;;) {
+      const left = this.#dueIn();
+      if (left <= 0) return true;
+      const race = new AbortController();
+      const both = AbortSignal.any([signal, race.signal]);
+      try {
+        const time = sleep(Math.min(left, LONGEST), both).then(() => true);
+        const remark = this.#attention.wait(both).then(() => false);
+        if (!await Promise.race([time, remark])) return false;
+      } finally {
+        race.abort();
+      }
+    }
+  }
+
+  /** Milliseconds until the lease should be renewed. */
+  #dueIn(): number {
+    const ends = this.#own?.ends;
+    if (ends === undefined) return Infinity;
+    const life = this.#options.ttl * 1000;
+    // A margin longer than the lease would mean to renew without a pause.
+    return ends - (this.#options.margin < life ? this.#options.margin : life / 2) - Date.now();
+  }
+
+  /** The own key is not as we wrote it: finds out what that means. */
+  async #examine(signal: AbortSignal): Promise<void> {
+    const own = this.#own;
+    if (own === undefined) return;
+    const found = await this.#options.etcd.get(own.key, signal);
+    if (found !== undefined && found.lease !== "0" && found.lease !== own.id && isOf(found, own)) {
+      // A node that has our address, or we ourselves before a crash. It is renewed in its time:
+      // two that write at once whenever the other has written would never stop.
+      const left = await this.#options.etcd.timeToLive(found.lease, signal);
+      this.#own = { ...own, id: found.lease, ends: Date.now() + left * 1000 };
+    } else if (found?.lease !== own.id || found.value !== leaseValue(own.lease)) {
+      await this.#refresh({}, signal);
+    }
+  }
+
+  /** Writes the own key: the one we have, else one that is chosen. After this it is fresh. */
+  async #refresh(previous: LeaseSubnets, signal: AbortSignal): Promise<OwnLease> {
+    const record = this.#record ?? { backendType: "" };
+    for (let race = 0; race < RACES; race++) {
+      const own = this.#own;
+      const done = own === undefined
+        ? await this.#choose(record, previous, signal)
+        : await this.#renew(own, record, signal);
+      if (done !== undefined) return this.#own = done;
+    }
+    throw new OpError("acquire", "lease", {
+      code: ErrorCode.tryAgain,
+      kernel: "max retries reached trying to acquire a subnet",
+    });
+  }
+
+  /** Renews the lease that we have. Undefined: look again. */
+  async #renew(
+    own: OwnLease,
+    record: LeaseRecord,
+    signal: AbortSignal,
+  ): Promise<OwnLease | undefined> {
+    const { etcd, log } = this.#options;
+    const found = await etcd.get(own.key, signal);
+    if (found === undefined || !isOf(found, own)) {
+      const reason = found === undefined ? "its key is gone" : "another node has it";
+      log.error("Lease is lost, acquiring one again", { key: own.key, reason });
+      // `#own` stays until there is another: a try that fails must know what to ask for next.
+      return await this.#choose(record, own.lease, signal);
+    }
+    const renewed = await this.#put(own.lease, record, found, signal);
+    if (renewed?.ends !== undefined) {
+      const expires = new Date(renewed.ends).toISOString();
+      log.info(`Lease renewed, new expiration: ${expires}`, { key: own.key });
+    }
+    return renewed;
+  }
+
+  /** Gets a lease when we have none. Undefined: another node was faster. */
+  async #choose(
+    record: LeaseRecord,
+    previous: LeaseSubnets,
+    signal: AbortSignal,
+  ): Promise<OwnLease | undefined> {
+    const { etcd, folder, log, random } = this.#options;
+    const ranges = await this.#options.ranges(signal);
+    const { records } = await etcd.list(folder, signal);
+    const { publicIp } = record;
+    const claims = claimsOf(records, folder);
+    const wish = { claims, ranges, previous, random, ...(publicIp && { publicIp }) };
+    const choice = chooseLease(wish);
+    for (const gone of choice.remove) {
+      const what = `Found lease (${spell(gone)}) for current IP (${publicIp})`;
+      log.warn(`${what} but not compatible with current config, deleting`);
+      await etcd.remove(gone.record.key, gone.record.modRevision, signal);
+    }
+    switch (choice.kind) {
+      case "full":
+        throw new OpError("acquire", "lease", {
+          code: ErrorCode.tryAgain,
+          kernel: `out of subnets: no IPv${choice.family} subnet is free`,
+          advice:
+            "Make Network larger or SubnetLen longer, or delete leases of nodes that are gone",
+        });
+      case "keep":
+        log.info(`Found lease (${spell(choice.claim)}) for current IP (${publicIp}), reusing`);
+        return await this.#put(choice.claim, record, choice.claim.record, signal);
+      case "create": {
+        const name = spell(choice.subnets);
+        if (choice.again.length > 0) log.info(`Found previously leased subnet (${name}), reusing`);
+        const created = await this.#put(choice.subnets, record, undefined, signal);
+        if (created !== undefined) {
+          log.info(`Allocated lease (${name}) to current node (${publicIp})`);
+        }
+        return created;
+      }
+    }
+  }
+
+  /** Writes the own key if it still is as we found it, with a fresh lease unless it is reserved. */
+  async #put(
+    { subnet, subnet6 }: LeaseSubnets,
+    record: LeaseRecord,
+    found: EtcdRecord | undefined,
+    signal: AbortSignal,
+  ): Promise<OwnLease | undefined> {
+    const { etcd, folder, ttl } = this.#options;
+    const lease: Lease = { ...(subnet && { subnet }), ...(subnet6 && { subnet6 }), ...record };
+    const key = found?.key ?? folder + leaseKey(lease);
+    const value = leaseValue(lease);
+    const ifRevision = found?.modRevision ?? "0";
+    if (found?.lease === "0") {
+      const done = found.value === value || await etcd.put(key, value, { ifRevision }, signal);
+      return done ? { key, lease, id: "0" } : undefined;
+    }
+    const asked = Date.now();
+    const { id, ttl: granted } = await etcd.grant(ttl, signal);
+    if (await etcd.put(key, value, { ifRevision, lease: id }, signal)) {
+      return { key, lease, id, ends: asked + granted * 1000 };
+    }
+    // If this fails, the lease ends by itself: nothing is bound to it.
+    await etcd.revoke(id, signal).catch(() => signal.throwIfAborted());
+    return undefined;
+  }
+
+  #alone<T>(task: () => Promise<T>): Promise<T> {
+    const done = this.#writes.then(task);
+    this.#writes = done.catch(() => {});
+    return done;
+  }
+}
+
+/** True unless the record names another node: one that cannot be read is ours to write again. */
+function isOf(found: EtcdRecord, { key, lease }: OwnLease): boolean {
+  const entry = readEntry(found, key.slice(0, -leaseKey(lease).length));
+  return entry.lease === undefined || entry.lease.publicIp === lease.publicIp;
+}
+
+/** A lease in flannel's words. */
+function spell({ subnet, subnet6 }: LeaseSubnets): string {
+  return `ip: ${subnet ?? "none"} ipv6: ${subnet6 ?? "none"}`;
+}
