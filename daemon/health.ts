@@ -1,5 +1,5 @@
 /**
- * `/healthz` and `/readyz`, with flannel's paths, codes and first lines.
+ * `/healthz` and `/readyz`, with flannel's paths, codes and first lines, and `/metrics`.
  *
  * @module
  */
@@ -17,9 +17,14 @@ export interface Health {
 /**
  * Answers one request.
  *
- * @param path `/healthz` or `/readyz`; anything else is 404.
+ * @param path `/healthz`, `/readyz` or `/metrics`; anything else is 404.
+ * @param metrics makes the metrics page.
  */
-export function answerProbe(path: string, { reasons, remarks }: Health): Response {
+export function answerProbe(
+  path: string,
+  { reasons, remarks }: Health,
+  metrics: () => string,
+): Response {
   switch (path) {
     case "/healthz":
       return text(200, "flanneld is running", []);
@@ -27,6 +32,10 @@ export function answerProbe(path: string, { reasons, remarks }: Health): Respons
       return reasons.length === 0
         ? text(200, "flanneld is ready", remarks)
         : text(503, "flanneld is not ready yet", [...reasons, ...remarks]);
+    case "/metrics":
+      return new Response(metrics(), {
+        headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+      });
   }
   return text(404, "not found", []);
 }
@@ -37,22 +46,22 @@ function text(status: number, first: string, lines: readonly string[]): Response
 }
 
 /**
- * Serves the probes until the signal is aborted.
+ * Serves the probes and the metrics until the signal is aborted.
  *
  * @param port 1 to 65535.
- * @param health asked at each request.
+ * @param pages asked at each request.
  * @throws {OpError} when the address cannot be listened on.
  */
 export function serveHealth(
   hostname: string,
   port: number,
-  health: () => Health,
+  pages: { readonly health: () => Health; readonly metrics: () => string },
   signal: AbortSignal,
 ): Deno.HttpServer {
   try {
     return Deno.serve(
       { hostname, port, signal, onListen: () => {} },
-      (request) => answerProbe(new URL(request.url).pathname, health()),
+      (request) => answerProbe(new URL(request.url).pathname, pages.health(), pages.metrics),
     );
   } catch (cause) {
     throw new OpError("listen on", `${hostname}:${port}`, {

@@ -57,9 +57,8 @@ async function run(flags: Flags, log: Log): Promise<void> {
   log.info(`Created subnet manager: ${store.name}`);
   const agent = new NodeAgent(store, nodeOptions(flags), log);
   const port = flags["healthz-port"];
-  const server = port > 0
-    ? serveHealth(flags["healthz-ip"], port, () => agent.health(), signal)
-    : undefined;
+  const pages = { health: () => agent.health(), metrics: () => agent.metrics() };
+  const server = port > 0 ? serveHealth(flags["healthz-ip"], port, pages, signal) : undefined;
   if (server !== undefined) log.info(`Start healthz server on ${flags["healthz-ip"]}:${port}`);
   try {
     await agent.run(signal);

@@ -13,22 +13,24 @@
 
 import type { Backend, Self } from "../engine/backend/backend.ts";
 import { makeBackend } from "../engine/backend/registry.ts";
-import { messageOf, OpError } from "../engine/errors.ts";
+import { OpError } from "../engine/errors.ts";
 import type { Fact, RouteFact, RulesFact } from "../engine/fact.ts";
 import type { Family, Ip } from "../engine/ip.ts";
 import { type Lease, leaseKey, type LeaseRecord } from "../engine/lease.ts";
 import { localMac, type Mac } from "../engine/mac.ts";
 import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
-import type { Change } from "../engine/plan.ts";
 import { overlayRulesFact, TABLE } from "../engine/rules/overlay.ts";
 import type { SubnetEnv } from "../engine/subnet_env.ts";
 import { Kernel } from "../ffi/kernel.ts";
 import { Overrun } from "../ffi/netlink/socket.ts";
 import { Poller } from "../ffi/poll.ts";
+import { version as versionOf } from "../version.ts";
 import { Converger, type Report, type Wish } from "./converge.ts";
 import type { Health } from "./health.ts";
 import { chooseInterface, type Chosen, type NodeView } from "./interface.ts";
 import type { Log } from "./log.ts";
+import { metricsText } from "./metrics.ts";
+import { NodeState, type Pass } from "./state.ts";
 import type { KnownSelf, Snapshot, Store } from "./store/store.ts";
 import { subnetEnvOf, SubnetFile } from "./subnet_file.ts";
 import { Backoff, Mark, sleep } from "./wait.ts";
@@ -61,36 +63,34 @@ export class NodeAgent {
   readonly #options: NodeOptions;
   readonly #log: Log;
   readonly #file: SubnetFile;
-  /** What the start waits for; empty once the loop runs. */
-  #waitingFor = "the network configuration";
-  #report: Report | undefined;
+  readonly #state: NodeState;
   #rules: RulesFact | undefined;
-  #problem: string | undefined;
-  readonly #told = new Map<string, string>();
 
   constructor(store: Store, options: NodeOptions, log: Log) {
     this.#store = store;
     this.#options = options;
     this.#log = log;
     this.#file = new SubnetFile(options.subnetFile);
+    this.#state = new NodeState(log);
   }
 
   /** What the probes tell now. */
   health(): Health {
-    const { problem, bad } = this.#store.status();
-    const store = problem === undefined ? [] : [`store ${this.#store.name}: ${problem}`];
-    const report = this.#report;
-    const undone = report?.own.map(({ who, reason }) => `${who}: ${reason}`) ?? [];
-    const remarks = [
-      ...store,
-      ...(bad > 0 ? [`${bad} bad records in the store are left out`] : []),
-      ...[...report?.refused ?? [], ...report?.bad ?? []].map(({ who, reason }) =>
-        `peer ${who} is not reached: ${reason}`
-      ),
-    ];
-    const waiting = this.#waitingFor === "" ? [] : [`waiting for ${this.#waitingFor}`];
-    const problems = this.#problem === undefined ? [] : [this.#problem];
-    return { reasons: [...waiting, ...problems, ...undone], remarks };
+    return this.#state.health(this.#store.name, this.#store.status());
+  }
+
+  /** What the metrics page tells now. */
+  metrics(): string {
+    const { version, commit } = versionOf();
+    return metricsText({
+      ready: this.health().reasons.length === 0,
+      counts: this.#state.counts,
+      report: this.#state.report,
+      store: this.#store.status(),
+      now: Date.now(),
+      version,
+      commit,
+    });
   }
 
   /**
@@ -106,12 +106,12 @@ export class NodeAgent {
     kernel.enlarge();
 
     const known = await this.#store.self(signal);
-    this.#waitingFor = "an interface";
+    this.#state.waitingFor = "an interface";
     const chosen = await this.#choose(kernel, conf, known, signal);
     backend.admit(chosen.underlay, chosen.publicIps);
-    this.#waitingFor = "a lease";
+    this.#state.waitingFor = "a lease";
     const lease = await this.#acquire(kernel, backend, chosen, known, signal);
-    this.#waitingFor = "the peers of the first snapshot to be programmed";
+    this.#state.waitingFor = "the peers of the first snapshot to be programmed";
     await this.#loop({ kernel, backend, conf, self: { underlay: chosen.underlay, lease } }, signal);
   }
 
@@ -143,10 +143,10 @@ export class NodeAgent {
             mtu: underlay.mtu,
           });
         }
-        this.#problem = undefined;
+        this.#state.solved();
         return chosen;
       } catch (e) {
-        this.#tell(e);
+        this.#state.trouble(e);
       }
       await sleep(retry.next(), signal);
     }
@@ -182,6 +182,7 @@ export class NodeAgent {
     const { kernel, backend, self } = node;
     const mark = new Mark();
     let newest: Snapshot | undefined;
+    let seen: Snapshot | undefined;
     /** Why the kernel must be read; undefined while only leases can have changed. */
     let cause: string | undefined = "start";
     const look = (why: string): void => {
@@ -214,17 +215,25 @@ export class NodeAgent {
         const why = cause;
         cause = undefined;
         const snapshot = newest;
-        const done = this.#pass(
-          node,
-          snapshot,
-          why,
-          (wish) =>
-            watch.during(() =>
-              why === undefined
-                ? converger.changed(wish, snapshot.leases)
-                : converger.whole(wish, snapshot.leases)
-            ),
-        );
+        const pass = (kind: Pass["kind"], because: string): boolean =>
+          this.#pass(
+            node,
+            snapshot,
+            kind,
+            because,
+            (wish) =>
+              watch.during(() =>
+                kind === "changed"
+                  ? converger.changed(wish, snapshot.leases)
+                  : converger.whole(wish, snapshot.leases)
+              ),
+          );
+        // First what the leases say, so that what a look finds then is drift.
+        const started = this.#state.report !== undefined;
+        let done = true;
+        if (started && snapshot !== seen) done = pass("changed", "leases changed");
+        seen = snapshot;
+        if (why !== undefined) done = pass(started ? "look" : "start", why);
         if (done) retry.reset();
         else again = setTimeout(() => look("retry"), retry.next());
       }
@@ -239,15 +248,15 @@ export class NodeAgent {
   #pass(
     node: Node,
     snapshot: Snapshot,
-    cause: string | undefined,
+    kind: Pass["kind"],
+    cause: string,
     run: (wish: Wish) => Report,
   ): boolean {
-    const self = node.self.lease === (snapshot.own ?? node.self.lease)
-      ? node.self
-      : { ...node.self, lease: snapshot.own ?? node.self.lease };
-    node.self = self;
-    const mtu = node.backend.podMtu(self.underlay);
-    const env = subnetEnvOf(node.conf, self.lease, mtu, this.#options.masquerade);
+    const lease = snapshot.own ?? node.self.lease;
+    if (lease !== node.self.lease) node.self = { ...node.self, lease };
+    const { self, conf, backend } = node;
+    const env = subnetEnvOf(conf, lease, backend.podMtu(self.underlay), this.#options.masquerade);
+    const started = performance.now();
     try {
       const gone = this.#file.retract(env);
       if (gone.length > 0) {
@@ -255,14 +264,13 @@ export class NodeAgent {
         this.#log.warn(words, { before: gone.join(",") });
       }
       const report = run({ self, common: this.#common(node) });
-      this.#report = report;
-      this.#account(report, cause);
+      this.#state.passed({ report, cause, kind, took: performance.now() - started });
       if (report.own.length === 0) this.#announce(env);
-      this.#problem = undefined;
+      this.#state.solved();
       return report.own.length === 0 && report.refused.length === 0;
     } catch (e) {
       if (!(e instanceof OpError || e instanceof Overrun)) throw e;
-      this.#tell(e);
+      this.#state.trouble(e);
       return false;
     }
   }
@@ -283,40 +291,7 @@ export class NodeAgent {
   /** Everything is in place: lets pods start. */
   #announce(env: SubnetEnv): void {
     if (this.#file.publish(env)) this.#log.info(`Wrote subnet file to ${this.#options.subnetFile}`);
-    if (this.#waitingFor === "") return;
-    this.#waitingFor = "";
-    this.#log.info("flannel is ready");
-  }
-
-  #account(report: Report, cause: string | undefined): void {
-    const { peers, programmed, changes, refused, bad, own } = report;
-    if (changes.length > 0) {
-      this.#log.info("Kernel brought up to date", {
-        cause: cause ?? "leases changed",
-        changes: kindsOf(changes),
-        peers,
-        programmed,
-      });
-    }
-    const present = new Map([...refused, ...bad, ...own].map(({ who, reason }) => [who, reason]));
-    for (const who of this.#told.keys()) {
-      if (present.has(who)) continue;
-      this.#told.delete(who);
-      this.#log.info("Programmed at last", { who });
-    }
-    for (const [who, reason] of present) {
-      if (this.#told.get(who) === reason) continue;
-      this.#told.set(who, reason);
-      this.#log.warn("Not programmed", { who, reason });
-    }
-  }
-
-  /** Shows a problem in `/readyz`, and logs it once. */
-  #tell(problem: unknown): void {
-    const advice = problem instanceof OpError ? problem.advice : undefined;
-    const words = messageOf(problem);
-    if (this.#problem !== words) this.#log.error(words, { advice });
-    this.#problem = words;
+    this.#state.waitingFor = undefined;
   }
 }
 
@@ -343,14 +318,4 @@ function vtepMacs(kernel: Kernel, backend: Backend): Partial<Record<Family, Mac>
       kernel.link("host", device)?.mac ?? localMac(crypto.getRandomValues(new Uint8Array(6))),
     ]),
   );
-}
-
-/** How many changes of each kind, in words: `2 route, 1 delete fdb`. */
-function kindsOf(changes: readonly Change[]): string {
-  const counts = new Map<string, number>();
-  for (const { op, fact } of changes) {
-    const kind = op === "delete" ? `delete ${fact.kind}` : fact.kind;
-    counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  }
-  return [...counts].map(([kind, count]) => `${count} ${kind}`).join(", ");
 }

@@ -68,32 +68,47 @@ export function plan(want: readonly Fact[], have: readonly Fact[], ours: Ours): 
   const changes: Change[] = [];
   const conflicts: Conflict[] = [];
   const wanted = new Set<string>();
-  const renewed = new Set<string>();
+  /** By the slot of a link that changes: what goes with that. */
+  const losses = new Map<string, Loss>();
+  const isLost = (fact: Fact): boolean =>
+    hangsOn(fact).some((link) => {
+      const loss = losses.get(link);
+      return loss === "all" || loss === fact.kind;
+    });
 
   for (const fact of inOrder(want)) {
     const slot = slotOf(fact);
     if (wanted.has(slot)) continue;
     wanted.add(slot);
-    const had = hangsOn(fact).some((link) => renewed.has(link)) ? undefined : found.get(slot);
+    const had = isLost(fact) ? undefined : found.get(slot);
     if (had !== undefined && satisfies(had, fact)) continue;
     if (had === undefined || isSetting(fact)) {
       changes.push({ op: "put", fact, ...(had === undefined ? {} : { had }) });
     } else if (!ours(had) && !isAdoptable(had, fact)) {
       conflicts.push({ want: fact, have: had });
-    } else if (
-      fact.kind === "link" && had.kind === "link" && !sameDriver(had.driver, fact.driver)
-    ) {
-      renewed.add(slot);
-      changes.push({ op: "delete", fact: had }, { op: "put", fact });
-    } else changes.push({ op: "put", fact, had });
+    } else {
+      const loss = lossOf(had, fact);
+      if (loss !== undefined) losses.set(slot, loss);
+      if (loss === "all") changes.push({ op: "delete", fact: had }, { op: "put", fact });
+      else changes.push({ op: "put", fact, had });
+    }
   }
 
   for (const fact of inOrder(have).reverse()) {
-    if (wanted.has(slotOf(fact)) || isSetting(fact) || !ours(fact)) continue;
-    if (hangsOn(fact).some((link) => renewed.has(link))) continue;
+    if (wanted.has(slotOf(fact)) || isSetting(fact) || isLost(fact) || !ours(fact)) continue;
     changes.push({ op: "delete", fact });
   }
   return { changes, conflicts };
+}
+
+/** What a link takes with it: all that hangs on it, or only its neighbours. */
+type Loss = "all" | "neighbour";
+
+/** A link of another driver is made anew; with its address the kernel forgets its neighbours. */
+function lossOf(had: Fact, want: Fact): Loss | undefined {
+  if (had.kind !== "link" || want.kind !== "link") return undefined;
+  if (!sameDriver(had.driver, want.driver)) return "all";
+  return want.mac === undefined || want.mac === had.mac ? undefined : "neighbour";
 }
 
 /** A route that is the wanted one but for the number of who made it: flannel's, taken over. */

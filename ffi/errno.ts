@@ -39,10 +39,12 @@ const WORDS: Readonly<Record<number, string>> = {
   92: "Protocol not available",
   95: "Operation not supported",
   97: "Address family not supported by protocol",
+  98: "Address already in use",
   99: "Cannot assign requested address",
   100: "Network is down",
   101: "Network is unreachable",
   105: "No buffer space available",
+  113: "No route to host",
 };
 
 /** What `strerror(3)` says of a positive error number, or `errno N`. */

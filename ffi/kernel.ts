@@ -9,6 +9,7 @@
 
 import { ErrorCode, OpError } from "../engine/errors.ts";
 import { describe, type Fact, type RulesFact, type Scope, type Where } from "../engine/fact.ts";
+import type { Ip } from "../engine/ip.ts";
 import type { Change } from "../engine/plan.ts";
 import { Errno, errnoText } from "./errno.ts";
 import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
@@ -25,6 +26,7 @@ import {
   readAddresses,
   readLinkByName,
   readLinks,
+  readRouteTo,
   routeFacts,
 } from "./reader.ts";
 import { type LinkLevelFact, portSettings, requestFor } from "./requests.ts";
@@ -147,6 +149,13 @@ export class Kernel implements Disposable {
     return readAddresses(this.#space(where).socket, index);
   }
 
+  /** The node's link by which packets to an address leave; undefined when there is no route. */
+  linkTo(ip: Ip): Link | undefined {
+    const { socket } = this.#space("host");
+    const index = readRouteTo(socket, ip);
+    return index === undefined ? undefined : readLinks(socket).find((one) => one.index === index);
+  }
+
   /** Reads a setting; undefined when the kernel has none of that name. */
   sysctl(where: Where, key: string): string | undefined {
     return this.#space(where).enter(() => readSysctl(key));
@@ -258,7 +267,7 @@ export class Kernel implements Disposable {
       } catch (e) {
         if (!(e instanceof OpError)) throw e;
         flush();
-        outcomes.push({ change, error: e });
+        outcomes.push(isDone(change, e.errno ?? 0) ? { change } : { change, error: e });
       }
     }
     flush();
@@ -327,17 +336,15 @@ const GONE: readonly number[] = [
   Errno.EADDRNOTAVAIL,
 ];
 
-/** The kernel answers "exists" for an address or route only when it holds the very same one. */
-function isSame(fact: Fact): boolean {
-  return fact.kind === "address" || fact.kind === "route";
+/** An error that says that the kernel is already as wanted. */
+function isDone({ op, fact }: Change, errno: number): boolean {
+  if (op === "delete") return GONE.includes(errno);
+  // It answers "exists" for an address or route only when it holds the very same one.
+  return errno === Errno.EEXIST && (fact.kind === "address" || fact.kind === "route");
 }
 
 function outcome(change: Change, refused: Answer | undefined): Outcome {
-  if (refused === undefined) return { change };
-  if (change.op === "delete" && GONE.includes(refused.errno)) return { change };
-  if (change.op === "put" && isSame(change.fact) && refused.errno === Errno.EEXIST) {
-    return { change };
-  }
+  if (refused === undefined || isDone(change, refused.errno)) return { change };
   const error = new OpError(deed(change), describe(change.fact), {
     code: ErrorCode.kernel,
     errno: refused.errno,

@@ -6,6 +6,7 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { type Listing, parseListing } from "../engine/rules/nft_listing.ts";
 import { cString } from "./libc.ts";
 
 /** nftables/libnftables.h. */
@@ -32,6 +33,8 @@ type Libnftables = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /** `NFT_CTX_OUTPUT_STATELESS`: no counters. */
 const STATELESS = 1 << 2;
+/** `NFT_CTX_OUTPUT_HANDLE`: the kernel's numbers of tables, chains and rules. */
+const HANDLE = 1 << 3;
 
 /** The transaction's outcome; `output` is what `nft` would print. */
 export interface Ran {
@@ -40,8 +43,8 @@ export interface Ran {
   readonly error: string;
 }
 
-/** A way to run nft commands as one transaction. */
-export type NftRunner = (commands: string) => Ran;
+/** A way to run nft commands as one transaction; listings show handles where they are asked for. */
+export type NftRunner = (commands: string, handles?: boolean) => Ran;
 
 let chosen: NftRunner | undefined;
 
@@ -54,17 +57,17 @@ export function nftRunner(): NftRunner {
 function nftLibrary(): NftRunner | undefined {
   try {
     const { symbols } = Deno.dlopen("libnftables.so.1", SYMBOLS);
-    return (commands) => runInProcess(symbols, commands);
+    return (commands, handles) => runInProcess(symbols, commands, handles);
   } catch {
     return undefined;
   }
 }
 
 /** A context sees the network namespace in which it is made, so each run has its own. */
-function runInProcess(nft: Libnftables, commands: string): Ran {
+function runInProcess(nft: Libnftables, commands: string, handles = false): Ran {
   using undo = new DisposableStack();
   const context = undo.adopt(nft.nft_ctx_new(0), (c) => nft.nft_ctx_free(c));
-  nft.nft_ctx_output_set_flags(context, STATELESS);
+  nft.nft_ctx_output_set_flags(context, STATELESS | (handles ? HANDLE : 0));
   nft.nft_ctx_buffer_output(context);
   nft.nft_ctx_buffer_error(context);
   const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
@@ -85,7 +88,7 @@ const LONGEST_ARGUMENT = (128 << 10) - 1;
  *
  * @throws {OpError} when it is missing, or its command line cannot hold the commands.
  */
-export function nftProgram(commands: string): Ran {
+export function nftProgram(commands: string, handles = false): Ran {
   const advice = "Install the package libnftables1 (or nftables, for small rule sets)";
   if (commands.length > LONGEST_ARGUMENT) {
     throw new OpError("pass rules to", "nft", {
@@ -95,8 +98,8 @@ export function nftProgram(commands: string): Ran {
     });
   }
   try {
-    const { success, stdout, stderr } = new Deno.Command("nft", { args: ["-s", commands] })
-      .outputSync();
+    const args = [...(handles ? ["-a"] : []), "-s", commands];
+    const { success, stdout, stderr } = new Deno.Command("nft", { args }).outputSync();
     const decoder = new TextDecoder();
     return { ok: success, output: decoder.decode(stdout), error: decoder.decode(stderr) };
   } catch (e) {
@@ -111,19 +114,47 @@ export function nftProgram(commands: string): Ran {
  * @returns What `nft -s` would print.
  * @throws {OpError} with nft's own words; nothing has changed then.
  */
-export function nft(commands: string, run: NftRunner = nftRunner()): string {
-  const { ok, output, error } = run(commands);
+export function nft(commands: string, run: NftRunner = nftRunner(), handles = false): string {
+  const { ok, output, error } = run(commands, handles);
   if (ok) return output;
   throw new OpError("apply", "nft rules", { code: ErrorCode.kernel, kernel: error.trim() });
 }
 
 /** One table as `nft -s list table` prints it, or empty when there is none. */
-export function listTable(table: string, run?: NftRunner): string {
+export function listTable(table: string, run?: NftRunner, handles = false): string {
   try {
-    return nft(`list table ${table}\n`, run);
+    return nft(`list table ${table}\n`, run, handles);
   } catch (e) {
     if (e instanceof OpError && /No such file or directory/.test(e.kernel ?? "")) return "";
     throw e;
+  }
+}
+
+/** How often a change that rests on what we read is tried again, since others change rules too. */
+const TRIES = 10;
+
+/**
+ * Changes a table that is not ours alone: reads it, and applies what `edit` makes of it, as one
+ * transaction. What somebody else changed in between makes it fail; then it is read again.
+ *
+ * @param edit returns nft commands; none for nothing to do.
+ * @throws {OpError} when the table cannot be read, or the commands are refused again and again.
+ */
+export function editTable(
+  table: string,
+  edit: (listing: Listing) => string,
+  run?: NftRunner,
+): void {
+  let refused: { readonly commands: string; readonly error: unknown } | undefined;
+  for (let tries = 0;; tries++) {
+    const commands = edit(parseListing(listTable(table, run, true)));
+    if (commands === "") return;
+    if (commands === refused?.commands || tries >= TRIES) throw refused?.error;
+    try {
+      return void nft(commands, run);
+    } catch (error) {
+      refused = { commands, error };
+    }
   }
 }
 

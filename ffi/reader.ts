@@ -5,7 +5,7 @@
  */
 
 import { type Driver, type Fact, MAIN_TABLE, type Where } from "../engine/fact.ts";
-import { cidrOf, FAMILIES, type Family, inetOf, type Ip } from "../engine/ip.ts";
+import { cidrOf, FAMILIES, type Family, familyOf, inetOf, type Ip } from "../engine/ip.ts";
 import type { Mac } from "../engine/mac.ts";
 import { type AddressMessage, readAddress, writeAddress } from "./netlink/address.ts";
 import { Iff, type LinkMessage, readLink, writeLink } from "./netlink/link.ts";
@@ -202,6 +202,22 @@ export function routeFacts(
       }];
     });
   });
+}
+
+/** The index of the link by which packets to an address leave; undefined when there is no route. */
+export function readRouteTo(socket: NetlinkSocket, ip: Ip): number | undefined {
+  const family = familyOf(ip);
+  const message = {
+    family: familyNumber(family),
+    destinationLength: FAMILIES[family].bits,
+    attributes: { destination: ip },
+  };
+  const { bodies: [body], errno } = socket.ask({
+    type: Rtm.GETROUTE,
+    flags: 0,
+    body: (out) => writeRoute(out, message),
+  });
+  return errno !== 0 || body === undefined ? undefined : readRoute(body).attributes.oif;
 }
 
 function familyNumber(family: Family): number {

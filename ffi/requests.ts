@@ -73,10 +73,8 @@ export function requestFor(
   const { fact, op } = change;
   switch (fact.kind) {
     case "link":
-      return op === "delete" ? link(Rtm.DELLINK, 0, { attributes: { name: fact.name } }) : change
-          .had === undefined
-        ? createLink(fact, names)
-        : link(Rtm.NEWLINK, 0, { ...promisc(fact), attributes: basics(fact) });
+      if (op === "delete") return link(Rtm.DELLINK, 0, { attributes: { name: fact.name } });
+      return change.had?.kind === "link" ? changeLink(fact, change.had) : createLink(fact, names);
     case "up":
       return setUp(fact);
     case "port":
@@ -107,6 +105,20 @@ function basics(fact: LinkFact): LinkMessage["attributes"] {
 function promisc(fact: LinkFact): { flags?: number; change?: number } {
   if (fact.promisc === undefined) return {};
   return { flags: fact.promisc ? Iff.PROMISC : 0, change: Iff.PROMISC };
+}
+
+/**
+ * Only what differs: the kernel flushes a link's neighbours whenever an address is set, be it the
+ * one that the link has already.
+ */
+function changeLink(fact: LinkFact, had: LinkFact): Request {
+  const { mac, mtu, ...rest } = fact;
+  const changed = {
+    ...rest,
+    ...(mac === undefined || mac === had.mac ? {} : { mac }),
+    ...(mtu === undefined || mtu === had.mtu ? {} : { mtu }),
+  };
+  return link(Rtm.NEWLINK, 0, { ...promisc(changed), attributes: basics(changed) });
 }
 
 function createLink(fact: LinkFact, names: Names): Request {

@@ -26,11 +26,16 @@ export function writeSysctl(key: string, value: string): void {
   }
 }
 
+/** Deno appends the number and its own call to the kernel's words. */
+const OS_ERROR = /^(?<words>.*) \(os error (?<errno>\d+)\)/;
+
 function failure(deed: string, key: string, cause: unknown): OpError {
+  const message = messageOf(cause);
+  const { words = message, errno } = OS_ERROR.exec(message)?.groups ?? {};
   return new OpError(`${deed} sysctl`, key.replaceAll("/", "."), {
     code: ErrorCode.kernel,
-    kernel: messageOf(cause),
+    errno: errno === undefined ? undefined : Number(errno),
+    kernel: words,
     cause,
-    ...(cause instanceof Deno.errors.NotFound ? { errno: 2 } : {}),
   });
 }

@@ -43,6 +43,8 @@ export interface EtcdLeaseOptions {
   readonly log: Log;
   /** Called with what keeps the lease from being written, and with nothing when it was. */
   readonly report: (trouble?: { readonly words: string; readonly cause: unknown }) => void;
+  /** Called when {@link EtcdLease.own} is another one. */
+  readonly changed: () => void;
 }
 
 /** The own lease as it was last written. */
@@ -176,7 +178,7 @@ export class EtcdLease {
       // A node that has our address, or we ourselves before a crash. It is renewed in its time:
       // two that write at once whenever the other has written would never stop.
       const left = await this.#options.etcd.timeToLive(found.lease, signal);
-      this.#own = { ...own, id: found.lease, ends: Date.now() + left * 1000 };
+      this.#set({ ...own, id: found.lease, ends: Date.now() + left * 1000 });
     } else if (found?.lease !== own.id || found.value !== leaseValue(own.lease)) {
       await this.#refresh({}, signal);
     }
@@ -190,7 +192,7 @@ export class EtcdLease {
       const done = own === undefined
         ? await this.#choose(record, previous, signal)
         : await this.#renew(own, record, signal);
-      if (done !== undefined) return this.#own = done;
+      if (done !== undefined) return this.#set(done);
     }
     throw new OpError("acquire", "lease", {
       code: ErrorCode.tryAgain,
@@ -285,6 +287,12 @@ export class EtcdLease {
     // If this fails, the lease ends by itself: nothing is bound to it.
     await etcd.revoke(id, signal).catch(() => signal.throwIfAborted());
     return undefined;
+  }
+
+  #set(own: OwnLease): OwnLease {
+    this.#own = own;
+    this.#options.changed();
+    return own;
   }
 
   #alone<T>(task: () => Promise<T>): Promise<T> {

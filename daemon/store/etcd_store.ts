@@ -61,6 +61,8 @@ export class EtcdStore implements Store {
   readonly #lease: EtcdLease;
   /** What goes wrong now, by the work that it stops. */
   readonly #problems = new Map<Work, { readonly words: string; readonly silent: boolean }>();
+  /** A snapshot would be another one now. */
+  #changed = new Mark();
   #bad = 0;
   #gaps = 0;
 
@@ -89,6 +91,7 @@ export class EtcdStore implements Store {
         trouble === undefined
           ? this.#settled("lease")
           : this.#trouble("lease", trouble.words, trouble.cause),
+      changed: () => this.#changed.raise(),
     });
   }
 
@@ -122,7 +125,7 @@ export class EtcdStore implements Store {
         const { records, revision } = await this.#etcd.list(this.#folder, signal);
         this.#view.replace(records);
         this.#lease.look(this.#view);
-        const changed = new Mark();
+        const changed = this.#changed = new Mark();
         let end: WatchEnd | undefined;
         using _watch = this.#etcd.watch(this.#folder, String(BigInt(revision) + 1n), {
           opened: () => {

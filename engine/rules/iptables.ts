@@ -147,7 +147,7 @@ export function meaning(words: readonly string[]): string {
   }
   return JSON.stringify(
     options.map(([option = "", ...values]) => [option, ...values.map((v) => value(option, v))])
-      .filter(([option, first]) =>
+      .filter(([option = "", first]) =>
         option !== "-m" && option !== "--comment" && !(/^-[sd]$/.test(option) && anyNet(first))
       )
       .sort((a, b) => a.join(" ") < b.join(" ") ? -1 : 1),
@@ -168,11 +168,16 @@ function anyNet(text: string | undefined): boolean {
   return text === "0.0.0.0/0" || text === "::/0";
 }
 
-/** What of the wanted is not there yet. */
+/** What of the wanted is not there yet; what is wanted twice is missing once. */
 export function missing(table: IptablesTable, wanted: Wanted): Wanted {
+  const rules = new Map<string, WantedRule>();
+  for (const rule of wanted.rules) {
+    const key = `${rule.chain} ${meaning(rule.words)}`;
+    if (!rules.has(key) && !table.has(rule)) rules.set(key, rule);
+  }
   return {
     chains: wanted.chains.filter((chain) => !table.hasChain(chain)),
-    rules: wanted.rules.filter((rule) => !table.has(rule)),
+    rules: [...rules.values()],
   };
 }
 

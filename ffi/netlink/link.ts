@@ -45,7 +45,13 @@ export const IFINFOMSG = {
 } as const satisfies Struct;
 
 /** `IFF_*`, linux/if.h. */
-export const Iff = { UP: 0x1, LOOPBACK: 0x8, PROMISC: 0x100, LOWER_UP: 0x10000 } as const;
+export const Iff = {
+  UP: 0x1,
+  LOOPBACK: 0x8,
+  PROMISC: 0x100,
+  ALLMULTI: 0x200,
+  LOWER_UP: 0x10000,
+} as const;
 
 /** `IF_OPER_*`, linux/if.h: what {@link LINK}'s `operstate` holds. */
 export const OperState = { UNKNOWN: 0, UP: 6 } as const;
@@ -193,6 +199,8 @@ export const LINK = {
   /** Index of the bridge; 0 detaches. */
   master: { type: 10, as: u32 },
   operstate: { type: 16, as: u8 },
+  /** Words that `ip link` shows beside the name, up to 255 bytes. */
+  alias: { type: 20, as: text },
   info: { type: 18, as: linkInfo },
   /** Descriptor of the namespace to create the link in, or to move it to. */
   netnsFd: { type: 28, as: u32 },

@@ -49,8 +49,8 @@ const RECEIVE_BUFFER = 4 << 20;
 /** How long the kernel may take to answer one request, seconds; it answers at once or is stuck. */
 const PATIENCE_SECONDS = 10;
 
-/** Messages in one send. Their acknowledgements must fit the receive buffer many times over. */
-const BATCH_MESSAGES = 256;
+/** Messages in one send: all refused with words, they still fit a default receive buffer. */
+const BATCH_MESSAGES = 64;
 
 /** Bytes in one send: below the default send buffer (212,992). */
 const BATCH_BYTES = 64 << 10;

@@ -16,7 +16,7 @@ for (
   ] as const
 ) {
   Deno.test(`answerProbe: ${path} ${status} ${JSON.stringify(health)}`, async () => {
-    const response = answerProbe(path, health);
+    const response = answerProbe(path, health, () => "");
     assert.equal(response.status, status);
     assert.equal(await response.text(), body);
   });

@@ -55,3 +55,14 @@ Deno.test("Mark: an aborted wait leaves the flag usable", async () => {
   mark.raise();
   await mark.wait(new AbortController().signal);
 });
+
+Deno.test("Mark: a wait that begins while another is given up is not forgotten", async () => {
+  const mark = new Mark();
+  const stop = new AbortController();
+  const first = mark.wait(stop.signal);
+  stop.abort(new Error("enough"));
+  const second = mark.wait(new AbortController().signal);
+  await assert.rejects(first, { message: "enough" });
+  mark.raise();
+  await second;
+});

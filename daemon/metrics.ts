@@ -1,0 +1,93 @@
+/**
+ * `/metrics`: the agent's books in Prometheus' text format 0.0.4. Pure.
+ *
+ * @module
+ */
+
+import { type Counts, LATENCY_BOUNDS } from "./state.ts";
+import type { Report } from "./converge.ts";
+import type { StoreStatus } from "./store/store.ts";
+
+/** What is shown. */
+export interface Books {
+  readonly ready: boolean;
+  readonly counts: Counts;
+  readonly report: Report | undefined;
+  readonly store: StoreStatus;
+  /** `Date.now()`. */
+  readonly now: number;
+  readonly version: string;
+  readonly commit: string;
+}
+
+/** The whole page. */
+export function metricsText(books: Books): string {
+  const { counts, report, store, now } = books;
+  const { buckets, sum, count } = counts.latency;
+  const kinds = [...counts.drift].toSorted();
+  return [
+    ...family("twill_build_info", "gauge", "What runs here", [
+      [{ version: books.version, commit: books.commit }, 1],
+    ]),
+    ...family("twill_ready", "gauge", "1 when the node is ready for pods", [
+      [{}, books.ready ? 1 : 0],
+    ]),
+    ...family("twill_peers", "gauge", "Peers in the store, and those that the kernel reaches", [
+      [{ state: "wanted" }, report?.peers ?? 0],
+      [{ state: "programmed" }, report?.programmed ?? 0],
+      [{ state: "refused" }, report?.refused.length ?? 0],
+      [{ state: "unusable" }, report?.bad.length ?? 0],
+    ]),
+    ...family("twill_passes_total", "counter", "Passes of the converge loop", [
+      [{ kind: "whole" }, counts.passes.whole],
+      [{ kind: "changed" }, counts.passes.changed],
+    ]),
+    ...family(
+      "twill_drift_repaired_total",
+      "counter",
+      "Facts that others changed and we put right",
+      kinds.map(([kind, n]) => [{ kind }, n]),
+    ),
+    "# HELP twill_apply_seconds How long a pass took",
+    "# TYPE twill_apply_seconds histogram",
+    ...LATENCY_BOUNDS.map((bound, i) => `twill_apply_seconds_bucket{le="${bound}"} ${buckets[i]}`),
+    `twill_apply_seconds_bucket{le="+Inf"} ${count}`,
+    `twill_apply_seconds_sum ${sum}`,
+    `twill_apply_seconds_count ${count}`,
+    ...family("twill_store_connected", "gauge", "1 when the store answers", [
+      [{}, store.connected ? 1 : 0],
+    ]),
+    ...family("twill_store_bad_records", "gauge", "Records in the store that are no leases", [
+      [{}, store.bad],
+    ]),
+    ...family("twill_store_gaps_total", "counter", "How often the leases were read anew", [
+      [{}, store.gaps],
+    ]),
+    ...(store.leaseEnds === undefined ? [] : family(
+      "twill_lease_expiry_seconds",
+      "gauge",
+      "Seconds until this node's lease ends",
+      [[{}, Math.round((store.leaseEnds - now) / 1000)]],
+    )),
+    "",
+  ].join("\n");
+}
+
+type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+
+function family(name: string, type: string, help: string, samples: readonly Sample[]): string[] {
+  return [
+    `# HELP ${name} ${help}`,
+    `# TYPE ${name} ${type}`,
+    ...samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}`),
+  ];
+}
+
+function labelText(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escape(value)}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+function escape(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}

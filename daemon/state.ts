@@ -1,0 +1,150 @@
+/**
+ * What the agent knows about itself: what it waits for, what the last pass left undone, and what
+ * it has counted. The probes, the metrics and the log are made of this.
+ *
+ * @module
+ */
+
+import { messageOf, OpError } from "../engine/errors.ts";
+import type { Fact } from "../engine/fact.ts";
+import type { Change } from "../engine/plan.ts";
+import type { Report } from "./converge.ts";
+import type { Health } from "./health.ts";
+import type { Log } from "./log.ts";
+import type { StoreStatus } from "./store/store.ts";
+
+/** Upper bounds of the latency histogram, seconds. */
+export const LATENCY_BOUNDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5] as const;
+
+/** What was counted since the start. */
+export interface Counts {
+  /** Passes, by whether they read the kernel. */
+  readonly passes: { whole: number; changed: number };
+  /** Facts put right that nobody but us should have touched, by kind. */
+  readonly drift: Map<Fact["kind"], number>;
+  /** Passes at or below each of {@link LATENCY_BOUNDS}, then all of them. */
+  readonly latency: { readonly buckets: number[]; sum: number; count: number };
+}
+
+/** One pass, for the books. */
+export interface Pass {
+  readonly report: Report;
+  /** Why it ran, in words. */
+  readonly cause: string;
+  /** `start`: nothing was known. `changed`: leases changed. `look`: the kernel may have drifted. */
+  readonly kind: "start" | "changed" | "look";
+  /** How long it took, ms. */
+  readonly took: number;
+}
+
+/** The books of one agent. */
+export class NodeState {
+  readonly #log: Log;
+  #waitingFor: string | undefined = "the network configuration";
+  #problem: string | undefined;
+  #report: Report | undefined;
+  /** What was logged of each peer that is not programmed, so that it is logged once. */
+  readonly #told = new Map<string, string>();
+  readonly counts: Counts = {
+    passes: { whole: 0, changed: 0 },
+    drift: new Map(),
+    latency: { buckets: LATENCY_BOUNDS.map(() => 0), sum: 0, count: 0 },
+  };
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** The start now waits for this; undefined: it is over, the node is ready. */
+  set waitingFor(what: string | undefined) {
+    if (what === undefined && this.#waitingFor !== undefined) this.#log.info("flannel is ready");
+    this.#waitingFor = what;
+  }
+
+  /** The newest pass. */
+  get report(): Report | undefined {
+    return this.#report;
+  }
+
+  /** A failure that is tried again: shown by the probes until {@link NodeState.solved}, logged once. */
+  trouble(problem: unknown): void {
+    const words = messageOf(problem);
+    const advice = problem instanceof OpError ? problem.advice : undefined;
+    if (this.#problem !== words) this.#log.error(words, { advice });
+    this.#problem = words;
+  }
+
+  /** The last trouble is over. */
+  solved(): void {
+    this.#problem = undefined;
+  }
+
+  /** Books a pass, and logs what is new in it. */
+  passed({ report, cause, kind, took }: Pass): void {
+    this.#report = report;
+    const { passes, drift, latency } = this.counts;
+    passes[kind === "changed" ? "changed" : "whole"]++;
+    latency.sum += took / 1000;
+    latency.count++;
+    LATENCY_BOUNDS.forEach((bound, i) => {
+      if (took / 1000 <= bound) latency.buckets[i] = (latency.buckets[i] ?? 0) + 1;
+    });
+    if (kind === "look") {
+      for (const { fact } of report.changes) drift.set(fact.kind, (drift.get(fact.kind) ?? 0) + 1);
+    }
+    const { peers, programmed, changes } = report;
+    if (changes.length > 0) {
+      const words = kind === "look" ? "Drift repaired" : "Kernel brought up to date";
+      this.#log.info(words, {
+        cause,
+        changes: kindsOf(changes),
+        peers,
+        programmed,
+        ms: Math.round(took),
+      });
+    }
+    this.#tellPeers(report);
+  }
+
+  #tellPeers({ refused, bad, own }: Report): void {
+    const present = new Map([...refused, ...bad, ...own].map(({ who, reason }) => [who, reason]));
+    for (const who of this.#told.keys()) {
+      if (present.has(who)) continue;
+      this.#told.delete(who);
+      this.#log.info("Programmed at last", { who });
+    }
+    for (const [who, reason] of present) {
+      if (this.#told.get(who) === reason) continue;
+      this.#told.set(who, reason);
+      this.#log.warn("Not programmed", { who, reason });
+    }
+  }
+
+  /** What the probes tell now. */
+  health(store: string, { problem, bad }: StoreStatus): Health {
+    const report = this.#report;
+    const remarks = [
+      ...(problem === undefined ? [] : [`store ${store}: ${problem}`]),
+      ...(bad > 0 ? [`${bad} bad records in the store are left out`] : []),
+      ...[...report?.refused ?? [], ...report?.bad ?? []].map(({ who, reason }) =>
+        `peer ${who} is not reached: ${reason}`
+      ),
+    ];
+    const reasons = [
+      ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
+      ...(this.#problem === undefined ? [] : [this.#problem]),
+      ...(report?.own ?? []).map(({ who, reason }) => `${who}: ${reason}`),
+    ];
+    return { reasons, remarks };
+  }
+}
+
+/** How many changes of each kind, in words: `2 route, 1 delete fdb`. */
+function kindsOf(changes: readonly Change[]): string {
+  const counts = new Map<string, number>();
+  for (const { op, fact } of changes) {
+    const kind = op === "delete" ? `delete ${fact.kind}` : fact.kind;
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  return [...counts].map(([kind, count]) => `${count} ${kind}`).join(", ");
+}

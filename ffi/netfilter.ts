@@ -1,0 +1,95 @@
+/**
+ * Netfilter by netlink, without any program or library of rules: whether nf_tables holds a table
+ * or chain (so that a plugin that has nothing to clean up starts nothing for it), and deletion of
+ * tracked connections.
+ *
+ * @module
+ */
+
+import { ErrorCode, OpError } from "../engine/errors.ts";
+import type { Family } from "../engine/ip.ts";
+import { Errno, errnoText } from "./errno.ts";
+import {
+  connectionKey,
+  ConntrackMessage,
+  flowQuestion,
+  isOfFlow,
+  type PortFlow,
+  readConntrack,
+  writeConntrack,
+} from "./netlink/conntrack.ts";
+import { Flag } from "./netlink/message.ts";
+import {
+  NETLINK_NETFILTER,
+  NfProto,
+  type NftObject,
+  nftQuestion,
+  writeNftObject,
+} from "./netlink/netfilter.ts";
+import { NetlinkSocket } from "./netlink/socket.ts";
+
+export type { NftObject } from "./netlink/netfilter.ts";
+
+/** `IPPROTO_UDP`, linux/in.h. */
+const UDP = 17;
+
+/** Netfilter of the calling thread's network namespace, as it was when this was made. */
+export class Netfilter implements Disposable {
+  readonly #socket = new NetlinkSocket(NETLINK_NETFILTER);
+
+  /**
+   * Whether nf_tables holds any of these. A kernel that answers anything but "yes" holds none.
+   *
+   * @throws {OpError} when the socket fails.
+   */
+  holdsAny(objects: readonly NftObject[]): boolean {
+    const answers = this.#socket.request(objects.map((object) => ({
+      type: nftQuestion(object),
+      flags: 0,
+      body: (out) => writeNftObject(out, object),
+    })));
+    return answers.some(({ errno }) => errno === 0);
+  }
+
+  /**
+   * Forgets the UDP connections that were opened to a port, so that their next packet is looked at
+   * by the rules of now.
+   *
+   * @returns How many there were.
+   * @throws {OpError} when connections cannot be listed or deleted.
+   */
+  forgetUdp(family: Family, port: number): number {
+    const flow: PortFlow = {
+      family: family === 4 ? NfProto.IPV4 : NfProto.IPV6,
+      protocol: UDP,
+      port,
+    };
+    const { bodies, errno } = this.#socket.ask({
+      type: ConntrackMessage.GET,
+      flags: Flag.DUMP,
+      body: (out) => writeConntrack(out, flowQuestion(flow)),
+    });
+    if (errno !== 0) throw refused("list", port, errno);
+    const found = bodies.map(readConntrack).filter((one) => isOfFlow(one, flow));
+    const answers = this.#socket.request(found.map((one) => ({
+      type: ConntrackMessage.DELETE,
+      flags: 0,
+      body: (out) => writeConntrack(out, connectionKey(one)),
+    })));
+    const failed = answers.find((answer) => answer.errno !== 0 && answer.errno !== Errno.ENOENT);
+    if (failed !== undefined) throw refused("delete", port, failed.errno);
+    return found.length;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
+}
+
+function refused(deed: string, port: number, errno: number): OpError {
+  return new OpError(`${deed} tracked connections`, `to UDP port ${port}`, {
+    code: ErrorCode.kernel,
+    errno,
+    kernel: errnoText(errno),
+  });
+}
