@@ -64,6 +64,11 @@ export const FLAGS = {
     default: "/run/flannel/subnet.env",
     help: "where this node's subnet is written when it is ready",
   },
+  "state-dir": {
+    kind: "text",
+    default: "/var/lib/twill",
+    help: "where the last good snapshot is kept, for a start while the store is away",
+  },
   "subnet-lease-renew-margin": {
     kind: "int",
     default: "60",

@@ -14,6 +14,8 @@ import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
 import { serveHealth } from "./health.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
+import { MemoryFile } from "./store/memory.ts";
+import { RememberingStore } from "./store/remembering.ts";
 import type { Store } from "./store/store.ts";
 
 /** Runs the daemon with the arguments behind `daemon`. Sets the exit code; never throws. */
@@ -53,7 +55,8 @@ async function run(flags: Flags, log: Log): Promise<void> {
     signals.defer(() => Deno.removeSignalListener(name, stop));
   }
   log.info("Starting", { version: versionLine() });
-  await using store = await openStore(flags, log);
+  const memory = new MemoryFile(`${flags["state-dir"]}/snapshot.json`);
+  await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
   const agent = new NodeAgent(store, nodeOptions(flags), log);
   const port = flags["healthz-port"];

@@ -159,7 +159,7 @@ export class NodeAgent {
     { lease: before }: KnownSelf,
     signal: AbortSignal,
   ): Promise<Lease> {
-    const published = backend.publish(vtepMacs(kernel, backend));
+    const published = backend.publish(vtepMacs(kernel, backend, before));
     const record: LeaseRecord = {
       ...(publicIps[4] && { publicIp: publicIps[4] as NonNullable<LeaseRecord["publicIp"]> }),
       ...(publicIps[6] && { publicIp6: publicIps[6] as NonNullable<LeaseRecord["publicIp6"]> }),
@@ -265,7 +265,9 @@ export class NodeAgent {
       }
       const report = run({ self, common: this.#common(node) });
       this.#state.passed({ report, cause, kind, took: performance.now() - started });
-      if (report.own.length === 0) this.#announce(env);
+      // A remembered lease may have run out: pods that run go on, new ones wait.
+      const sure = this.#store.status().remembered === undefined;
+      if (report.own.length === 0 && sure) this.#announce(env);
       this.#state.solved();
       return report.own.length === 0 && report.refused.length === 0;
     } catch (e) {
@@ -310,12 +312,18 @@ function viewOf(kernel: Kernel): NodeView {
   return { links: kernel.links("host"), addresses: kernel.addresses("host"), routes };
 }
 
-/** The MAC addresses of our VTEPs: those of devices that exist, else new ones. */
-function vtepMacs(kernel: Kernel, backend: Backend): Partial<Record<Family, Mac>> {
+/** The MAC addresses of our VTEPs: of devices that exist, else of the last lease, else new ones. */
+function vtepMacs(
+  kernel: Kernel,
+  backend: Backend,
+  before: Lease | undefined,
+): Partial<Record<Family, Mac>> {
+  const known: Readonly<Record<string, Mac>> = before === undefined ? {} : backend.macsOf(before);
   return Object.fromEntries(
     Object.entries(backend.devices()).map(([family, device]) => [
       family,
-      kernel.link("host", device)?.mac ?? localMac(crypto.getRandomValues(new Uint8Array(6))),
+      kernel.link("host", device)?.mac ?? known[family] ??
+        localMac(crypto.getRandomValues(new Uint8Array(6))),
     ]),
   );
 }

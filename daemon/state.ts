@@ -121,7 +121,7 @@ export class NodeState {
   }
 
   /** What the probes tell now. */
-  health(store: string, { problem, bad }: StoreStatus): Health {
+  health(store: string, { problem, bad, remembered }: StoreStatus): Health {
     const report = this.#report;
     const remarks = [
       ...(problem === undefined ? [] : [`store ${store}: ${problem}`]),
@@ -131,6 +131,11 @@ export class NodeState {
       ),
     ];
     const reasons = [
+      ...(remembered === undefined ? [] : [
+        `store ${store} does not answer; the data plane follows the snapshot of ${
+          new Date(remembered).toISOString()
+        }`,
+      ]),
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...(this.#problem === undefined ? [] : [this.#problem]),
       ...(report?.own ?? []).map(({ who, reason }) => `${who}: ${reason}`),

@@ -32,7 +32,14 @@ import {
   parseInet,
   parseIp,
 } from "./ip.ts";
-import { Fields, type JsonObject, parseJson } from "./json.ts";
+import {
+  Fields,
+  type Json,
+  type JsonObject,
+  jsonObject,
+  parseJson,
+  stringifyJson,
+} from "./json.ts";
 
 /** What the configuration says about one address family. */
 export interface FamilyConf<C extends Cidr = Cidr, A extends Ip = Ip> {
@@ -121,6 +128,27 @@ export function readNetConf(fields: Fields): NetConf {
     ...(nftables !== undefined && { nftables }),
     backend: readBackend(fields),
   };
+}
+
+/** The configuration as text that {@link parseNetConf} reads back to the same. */
+export function formatNetConf(conf: NetConf): string {
+  const family = (f: Family): Record<string, Json | undefined> => {
+    const { enable, network, prefix } = ROWS[f];
+    const { enabled, network: net, subnetLen, subnetMin, subnetMax } = conf.families[f];
+    return {
+      [enable.name]: enabled,
+      [network]: net,
+      [`${prefix}SubnetLen`]: subnetLen,
+      [`${prefix}SubnetMin`]: subnetMin,
+      [`${prefix}SubnetMax`]: subnetMax,
+    };
+  };
+  return stringifyJson(jsonObject({
+    ...family(4),
+    ...family(6),
+    EnableNFTables: conf.nftables,
+    Backend: conf.backend.raw,
+  }));
 }
 
 /** The families that are switched on, 4 before 6. */

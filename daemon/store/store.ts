@@ -64,6 +64,11 @@ export interface StoreStatus {
   readonly bad: number;
   /** How often the view of the leases was read anew after a gap. */
   readonly gaps: number;
+  /**
+   * The store has not answered since the start, and what it says is the last good snapshot: when
+   * that was, as `Date.now()` counts.
+   */
+  readonly remembered?: number;
 }
 
 /**

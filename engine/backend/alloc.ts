@@ -16,6 +16,7 @@ export function alloc(): Backend {
     podMtu: (underlay) => Math.min(underlay.mtu, 65_535),
     devices: () => ({}),
     admit: () => {},
+    macsOf: () => ({}),
     publish: () => ({}),
     facts: () => ({ own: [], peers: [], bad: [] }),
     scope: () => ({ rules: [TABLE] }),

@@ -68,6 +68,8 @@ export interface Backend {
    * @throws {OpError} when it cannot, with what to change.
    */
   admit(underlay: Underlay, publicIps: Readonly<Partial<Record<Family, Ip>>>): void;
+  /** The MAC addresses of the VTEPs that a lease names. */
+  macsOf(lease: Lease): Readonly<Partial<Record<Family, Mac>>>;
   /** The data that peers need, given the MAC addresses of our VTEPs. */
   publish(macs: Readonly<Partial<Record<Family, Mac>>>): Published;
   /** What this node is to hold so that it reaches these peers (its own lease left out). */

@@ -24,6 +24,7 @@ export function hostGw(conf: NetConf): Backend {
     podMtu: (underlay) => Math.min(underlay.mtu, 65_535),
     devices: () => ({}),
     admit,
+    macsOf: () => ({}),
     publish: () => ({}),
     facts: (self, peers) => peerRoutes(self, peers, families),
     scope: (): Scope => ({ routes: true, rules: [TABLE] }),

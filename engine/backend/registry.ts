@@ -4,8 +4,7 @@
  * @module
  */
 
-import { ErrorCode, OpError } from "../errors.ts";
-import { FLANNEL_BACKENDS, type NetConf } from "../net_conf.ts";
+import { checkBackend, type NetConf } from "../net_conf.ts";
 import { alloc } from "./alloc.ts";
 import type { Backend } from "./backend.ts";
 import { hostGw } from "./host_gw.ts";
@@ -25,12 +24,8 @@ const BUILT: Readonly<Record<string, (conf: NetConf) => Backend>> = {
  */
 export function makeBackend(conf: NetConf): Backend {
   const { type } = conf.backend;
-  const make = Object.hasOwn(BUILT, type) ? BUILT[type] : undefined;
-  if (make !== undefined) return make(conf);
-  const known = (FLANNEL_BACKENDS as readonly string[]).includes(type);
-  throw new OpError("use", `backend ${JSON.stringify(type)}`, {
-    code: ErrorCode.unsupportedField,
-    kernel: known ? "this version of twill does not have it" : `unknown backend type: ${type}`,
-    advice: `Set Backend.Type to one of: ${Object.keys(BUILT).join(", ")}`,
-  });
+  checkBackend(conf.backend, Object.keys(BUILT));
+  const make = BUILT[type];
+  if (make === undefined) throw new TypeError(`backend ${type} was checked and is missing`);
+  return make(conf);
 }

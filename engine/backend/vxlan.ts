@@ -121,6 +121,15 @@ class VxlanBackend implements Backend {
     return Math.min((this.#options.mtu ?? underlay.mtu) - ROWS[family].overhead, LARGEST_MTU);
   }
 
+  macsOf(lease: Lease): Partial<Record<Family, Mac>> {
+    return Object.fromEntries(
+      this.#families.flatMap((family) => {
+        const vtep = vtepOf(ROWS[family].data(lease));
+        return typeof vtep === "string" ? [] : [[family, vtep.mac]];
+      }),
+    );
+  }
+
   publish(macs: Parameters<Backend["publish"]>[0]): ReturnType<Backend["publish"]> {
     return Object.fromEntries(
       this.#families.flatMap((family) => {
