@@ -11,9 +11,9 @@
  */
 
 import type { Backend, Self } from "../engine/backend/backend.ts";
-import { describe, type Fact, slotOf } from "../engine/fact.ts";
+import { describe, type Fact, type Scope, slotOf } from "../engine/fact.ts";
 import { type Lease, leaseKey } from "../engine/lease.ts";
-import { type Change, type Plan, plan } from "../engine/plan.ts";
+import { type Change, type Ours, type Plan, plan } from "../engine/plan.ts";
 import type { Kernel } from "../ffi/kernel.ts";
 
 /** Something that the node should hold and does not. */
@@ -42,7 +42,7 @@ export interface Report {
 /** What the node wants in a pass, beside the peers. */
 export interface Wish {
   readonly self: Self;
-  /** Facts that depend on neither peers nor backend: the rules. */
+  /** Facts that depend on neither peers nor backend; the same objects while they say the same. */
   readonly common: readonly Fact[];
 }
 
@@ -73,10 +73,26 @@ export class Converger {
     const { own, peers: good, bad } = this.#backend.facts(wish.self, peers);
     const facts = new Map(good.map(({ lease, facts }) => [lease, facts]));
     const want = [...wish.common, ...own, ...[...facts.values()].flat()];
-    const planned = plan(want, this.#kernel.read(this.#backend.scope()), this.#backend.ours());
+    const planned = plan(want, this.#kernel.read(this.#scope(wish)), this.#ours(wish));
     this.#held = new Map();
     this.#bad = new Map(bad.map(({ lease, reason }) => [lease, reason]));
     return this.#carryOut(wish, peers, planned, facts);
+  }
+
+  /** What the backend must see, and the slots of the common facts. */
+  #scope({ common }: Wish): Scope {
+    const scope = this.#backend.scope();
+    return {
+      ...scope,
+      rules: tablesOf(common),
+      routes: scope.routes === true || common.some((fact) => fact.kind === "route"),
+    };
+  }
+
+  #ours({ common }: Wish): Ours {
+    const tables = tablesOf(common);
+    const ours = this.#backend.ours();
+    return (fact) => fact.kind === "rules" ? tables.includes(fact.table) : ours(fact);
   }
 
   /**
@@ -146,6 +162,10 @@ export class Converger {
       changes,
     };
   }
+}
+
+function tablesOf(facts: readonly Fact[]): string[] {
+  return facts.flatMap((fact) => fact.kind === "rules" ? [fact.table] : []);
 }
 
 /** All but our own. Subnets are never shared, so one equal subnet makes it ours. */

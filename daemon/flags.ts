@@ -7,7 +7,7 @@
  * @module
  */
 
-import { parseIp4, parseIp6 } from "../engine/ip.ts";
+import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
 
 /** One flag. */
 interface Spec {
@@ -19,7 +19,6 @@ interface Spec {
 }
 
 const NO_KUBE = "leases from the Kubernetes API are not in this version; use etcd or --lease-file";
-const NO_REGEX = "not in this version; name the interface or its address with --iface";
 
 /** Every flag by its name. The order is that of the help text. */
 export const FLAGS = {
@@ -43,6 +42,11 @@ export const FLAGS = {
     default: "",
     help: "static leases from this YAML or JSON file, instead of etcd",
   },
+  "instance": {
+    kind: "text",
+    default: "",
+    help: "a name for this daemon when several share the host: suffixes its rule table and state",
+  },
   "node-name": { kind: "text", default: "", help: "this node's name in the lease file" },
   "iface": {
     kind: "list",
@@ -50,12 +54,15 @@ export const FLAGS = {
     help:
       "interface for inter-host traffic: a name or an address; may be repeated, first that fits",
   },
-  "iface-regex": { kind: "list", default: "", help: "the same by pattern", refused: NO_REGEX },
+  "iface-regex": {
+    kind: "list",
+    default: "",
+    help: "the same by pattern, of an address or else of a name; tried after every --iface",
+  },
   "iface-can-reach": {
     kind: "text",
     default: "",
-    help: "the interface that routes to this address",
-    refused: NO_REGEX,
+    help: "the interface that routes to this address; tried last",
   },
   "public-ip": { kind: "text", default: "", help: "IPv4 address that peers use for this node" },
   "public-ipv6": { kind: "text", default: "", help: "IPv6 address that peers use for this node" },
@@ -93,8 +100,7 @@ export const FLAGS = {
   "ip-blackhole-route": {
     kind: "bool",
     default: "false",
-    help: "keep a blackhole route for the own subnet",
-    refused: "not in this version; remove it",
+    help: "keep a blackhole route for the own subnet, behind all other routes",
   },
   "kube-subnet-mgr": {
     kind: "bool",
@@ -250,12 +256,29 @@ function validate(flags: Flags): void {
   if (flags["log-format"] !== "text" && flags["log-format"] !== "json") {
     throw new UsageError(`flag --log-format: want text or json, got "${flags["log-format"]}"`);
   }
-  for (const [name, parse] of [["public-ip", parseIp4], ["public-ipv6", parseIp6]] as const) {
+  if (!/^([a-z0-9][a-z0-9_.-]{0,31})?$/.test(flags.instance)) {
+    throw new UsageError(
+      `flag --instance: want lower-case letters, digits, "_", "." and "-", got "${flags.instance}"`,
+    );
+  }
+  for (const pattern of flags["iface-regex"]) {
+    try {
+      new RegExp(pattern);
+    } catch (e) {
+      throw new UsageError(`flag --iface-regex: ${(e as Error).message}`);
+    }
+  }
+  const addresses = [
+    ["public-ip", parseIp4],
+    ["public-ipv6", parseIp6],
+    ["iface-can-reach", parseIp],
+  ] as const;
+  for (const [name, parse] of addresses) {
     if (flags[name] === "") continue;
     try {
       parse(flags[name]);
     } catch {
-      throw new UsageError(`flag --${name}: invalid public IP address: ${flags[name]}`);
+      throw new UsageError(`flag --${name}: invalid IP address: ${flags[name]}`);
     }
   }
 }

@@ -16,6 +16,7 @@ import {
   type Family,
   familyOf,
   type Ip,
+  lengthOf,
   parseIp,
 } from "../engine/ip.ts";
 import type { Address, Link } from "../ffi/kernel.ts";
@@ -35,6 +36,10 @@ export interface InterfaceWish {
   readonly families: readonly Family[];
   /** `--iface`, in order: names of links, or addresses of this node. */
   readonly ifaces: readonly string[];
+  /** `--iface-regex`, in order: tried after every `--iface`. */
+  readonly patterns: readonly RegExp[];
+  /** `--iface-can-reach`: tried last. */
+  readonly canReach?: Ip;
   /** `--public-ip`, `--public-ipv6`. */
   readonly publicIps: Readonly<Partial<Record<Family, Ip>>>;
 }
@@ -51,7 +56,8 @@ export interface Chosen {
 const WORDS = { 4: "IPv4", 6: "IPv6" } as const;
 
 /**
- * Chooses the link: the first `--iface` that fits; else the owner of `--public-ip`; else the link
+ * Chooses the link: the first `--iface`, `--iface-regex` or `--iface-can-reach` that fits; without
+ * any of them the owner of `--public-ip`; else the link
  * of the default route (the one with the lowest metric).
  *
  * @throws {OpError} that tells what was tried and what this node has.
@@ -70,18 +76,30 @@ export function chooseInterface(view: NodeView, wish: InterfaceWish): Chosen {
   });
 }
 
-/** A link, and the address that selected it, if one did. */
+/** A link, and the addresses that selected it, if any did. */
 interface Found {
   readonly link: Link;
-  readonly address?: Ip;
+  readonly addresses?: readonly Ip[];
 }
 
 type Selector = readonly [because: string, choose: () => Found | string];
 
 function selectors(view: NodeView, wish: InterfaceWish): Selector[] {
-  if (wish.ifaces.length > 0) {
-    return wish.ifaces.map((iface) => [`--iface ${iface}`, () => byNameOrAddress(view, iface)]);
-  }
+  const { canReach } = wish;
+  const named: Selector[] = [
+    ...wish.ifaces.map((iface): Selector => [
+      `--iface ${iface}`,
+      () => byNameOrAddress(view, iface),
+    ]),
+    ...wish.patterns.map((pattern): Selector => [
+      `--iface-regex ${pattern.source}`,
+      () => byPattern(view, pattern, wish.families),
+    ]),
+    ...(canReach === undefined
+      ? []
+      : [[`--iface-can-reach ${canReach}`, () => byReach(view, canReach)] as const]),
+  ];
+  if (named.length > 0) return named;
   const publicIp = wish.families.map((family) => wish.publicIps[family]).find((ip) => ip);
   const byPublic: Selector[] = publicIp === undefined
     ? []
@@ -107,7 +125,40 @@ function asIp(text: string): Ip | undefined {
 function owner(view: NodeView, ip: Ip): Found | string {
   const index = view.addresses.find((address) => address.ip === ip)?.index;
   const link = view.links.find((one) => one.index === index);
-  return link === undefined ? "no interface has that address" : { link, address: ip };
+  return link === undefined ? "no interface has that address" : { link, addresses: [ip] };
+}
+
+/** A link whose address matches in each family; else one whose name does. */
+function byPattern(view: NodeView, pattern: RegExp, families: readonly Family[]): Found | string {
+  const usable = view.links.filter(({ index }) =>
+    families.every((family) => bestAddress(view.addresses, index, family) !== undefined)
+  );
+  for (const link of usable) {
+    const matching = families.map((family) =>
+      usableAddresses(view.addresses, link.index, family).find(({ ip }) => pattern.test(ip))?.ip
+    );
+    const [address] = matching;
+    if (address === undefined || matching.includes(undefined)) continue;
+    return { link, addresses: matching.filter((ip) => ip !== undefined) };
+  }
+  const link = usable.find(({ name }) => pattern.test(name));
+  if (link !== undefined) return { link };
+  const list = view.links.map(({ index, name }) =>
+    `${name}:[${view.addresses.filter((a) => a.index === index).map((a) => a.ip).join(" ")}]`
+  );
+  return `could not match the pattern to any of the available network interfaces (${
+    list.join(", ")
+  })`;
+}
+
+/** The link of the most specific route to an address; of equal ones, the cheapest. */
+function byReach(view: NodeView, ip: Ip): Found | string {
+  const [route] = view.routes
+    .filter(({ dst, blackhole }) => !blackhole && contains(dst, ip))
+    .toSorted((a, b) => lengthOf(b.dst) - lengthOf(a.dst) || (a.metric ?? 0) - (b.metric ?? 0));
+  const link = view.links.find(({ name }) => name === route?.dev);
+  if (route === undefined || link === undefined) return "no route leads there";
+  return route.src === undefined ? { link } : { link, addresses: [route.src] };
 }
 
 function byDefaultRoute(view: NodeView, families: readonly Family[]): Found | string {
@@ -135,14 +186,13 @@ function defaultLink(view: NodeView, family: Family): Link | string {
 function complete(
   view: NodeView,
   { families, publicIps }: InterfaceWish,
-  { link, address }: Found,
+  { link, addresses: selected = [] }: Found,
   because: string,
 ): Chosen {
   const addresses: Partial<Record<Family, Ip>> = {};
   for (const family of families) {
-    const own = address !== undefined && familyOf(address) === family
-      ? address
-      : bestAddress(view.addresses, link.index, family);
+    const own = selected.find((ip) => familyOf(ip) === family) ??
+      bestAddress(view.addresses, link.index, family);
     if (own === undefined) {
       throw new OpError("use", `interface ${link.name}`, {
         code: ErrorCode.badConfig,
@@ -182,11 +232,11 @@ const UNFIT = [
 const LINK_LOCAL = ["169.254.0.0/16", "fe80::/10"] as string[] as Cidr[];
 
 /** Global before link-local, permanent before dynamic, stable before temporary; then the first. */
-function bestAddress(
+function usableAddresses(
   addresses: readonly Address[],
   index: number,
   family: Family,
-): Ip | undefined {
+): readonly Address[] {
   const within = (nets: readonly Cidr[], ip: Ip): boolean => nets.some((net) => contains(net, ip));
   const rank = ({ ip, flags }: Address): number =>
     (within(LINK_LOCAL, ip) ? 4 : 0) +
@@ -197,5 +247,13 @@ function bestAddress(
       one.index === index && familyOf(one.ip) === family && !within(UNFIT, one.ip) &&
       (one.flags & AddressFlag.DEPRECATED) === 0
     )
-    .toSorted((a, b) => rank(a) - rank(b))[0]?.ip;
+    .toSorted((a, b) => rank(a) - rank(b));
+}
+
+function bestAddress(
+  addresses: readonly Address[],
+  index: number,
+  family: Family,
+): Ip | undefined {
+  return usableAddresses(addresses, index, family)[0]?.ip;
 }

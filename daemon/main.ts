@@ -8,10 +8,11 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
-import { parseIp4, parseIp6 } from "../engine/ip.ts";
+import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
 import { versionLine } from "../version.ts";
 import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
 import { serveHealth } from "./health.ts";
+import { holdInstance } from "./instance.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
 import { MemoryFile } from "./store/memory.ts";
@@ -55,7 +56,8 @@ async function run(flags: Flags, log: Log): Promise<void> {
     signals.defer(() => Deno.removeSignalListener(name, stop));
   }
   log.info("Starting", { version: versionLine() });
-  const memory = new MemoryFile(`${flags["state-dir"]}/snapshot.json`);
+  using _alone = holdInstance(flags.instance);
+  const memory = new MemoryFile(memoryPath(flags));
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
   const agent = new NodeAgent(store, nodeOptions(flags), log);
@@ -73,10 +75,20 @@ async function run(flags: Flags, log: Log): Promise<void> {
   }
 }
 
+function memoryPath({ "state-dir": directory, instance }: Flags): string {
+  return instance === "" ? `${directory}/snapshot.json` : `${directory}/snapshot-${instance}.json`;
+}
+
 function nodeOptions(flags: Flags): NodeOptions {
   const [v4, v6] = [flags["public-ip"], flags["public-ipv6"]];
+  const reach = flags["iface-can-reach"];
   return {
-    ifaces: flags.iface,
+    instance: flags.instance,
+    interface: {
+      ifaces: flags.iface,
+      patterns: flags["iface-regex"].map((pattern) => new RegExp(pattern)),
+      ...(reach === "" ? {} : { canReach: parseIp(reach) }),
+    },
     publicIps: {
       ...(v4 === "" ? {} : { 4: parseIp4(v4) }),
       ...(v6 === "" ? {} : { 6: parseIp6(v6) }),
@@ -85,6 +97,7 @@ function nodeOptions(flags: Flags): NodeOptions {
     masquerade: flags["ip-masq"],
     fullyRandom: !flags["ip-masq-fully-random-disable"],
     forward: flags["iptables-forward-rules"],
+    blackhole: flags["ip-blackhole-route"],
   };
 }
 

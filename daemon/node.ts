@@ -2,8 +2,8 @@
  * The node agent: from a store to a kernel that holds what the leases say, for ever.
  *
  * Start: configuration → backend → interface → lease. Then one loop: whatever says "look again"
- * (a new snapshot, the slow tick, a pass that left something undone) raises one mark, and each
- * pass uses the newest snapshot. There is no queue of events.
+ * (a new snapshot, a kernel event, the slow tick, a pass that left something undone) raises one
+ * mark, and each pass uses the newest snapshot. There is no queue of events.
  *
  * What is missing is waited for and told (`/readyz`, the log), never a reason to exit; only what
  * the operator must change ends the start.
@@ -14,33 +14,32 @@
 import type { Backend, Self } from "../engine/backend/backend.ts";
 import { makeBackend } from "../engine/backend/registry.ts";
 import { OpError } from "../engine/errors.ts";
-import type { Fact, RouteFact, RulesFact } from "../engine/fact.ts";
-import type { Family, Ip } from "../engine/ip.ts";
-import { type Lease, leaseKey, type LeaseRecord } from "../engine/lease.ts";
-import { localMac, type Mac } from "../engine/mac.ts";
+import { type Fact, type RouteFact, TWILL_PROTOCOL } from "../engine/fact.ts";
+import type { Cidr } from "../engine/ip.ts";
 import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
-import { overlayRulesFact, TABLE } from "../engine/rules/overlay.ts";
+import { overlayRulesFact, overlayTable } from "../engine/rules/overlay.ts";
 import type { SubnetEnv } from "../engine/subnet_env.ts";
+import type { KernelEvent } from "../ffi/events.ts";
 import { Kernel } from "../ffi/kernel.ts";
 import { Overrun } from "../ffi/netlink/socket.ts";
 import { Poller } from "../ffi/poll.ts";
 import { version as versionOf } from "../version.ts";
 import { Converger, type Report, type Wish } from "./converge.ts";
 import type { Health } from "./health.ts";
-import { chooseInterface, type Chosen, type NodeView } from "./interface.ts";
+import type { Chosen } from "./interface.ts";
 import type { Log } from "./log.ts";
+import { isOther, Membership, type MembershipOptions } from "./membership.ts";
 import { metricsText } from "./metrics.ts";
 import { NodeState, type Pass } from "./state.ts";
-import type { KnownSelf, Snapshot, Store } from "./store/store.ts";
+import type { Snapshot, Store } from "./store/store.ts";
 import { subnetEnvOf, SubnetFile } from "./subnet_file.ts";
 import { Backoff, Mark, sleep } from "./wait.ts";
 import { KernelWatch } from "./watch.ts";
 
 /** What the operator chose for this node. */
-export interface NodeOptions {
-  /** `--iface`, in order. */
-  readonly ifaces: readonly string[];
-  readonly publicIps: Readonly<Partial<Record<Family, Ip>>>;
+export interface NodeOptions extends MembershipOptions {
+  /** `--instance`: one of several daemons of this host; empty when it is alone. */
+  readonly instance: string;
   readonly subnetFile: string;
   /** `--ip-masq` */
   readonly masquerade: boolean;
@@ -48,6 +47,8 @@ export interface NodeOptions {
   readonly fullyRandom: boolean;
   /** `--iptables-forward-rules` */
   readonly forward: boolean;
+  /** `--ip-blackhole-route` */
+  readonly blackhole: boolean;
 }
 
 /** Milliseconds between two passes when nothing says that one is needed. */
@@ -57,6 +58,17 @@ const SETTLE = 10;
 /** Milliseconds until something undone is tried again: at first, and at most. */
 const RETRY = { first: 500, cap: 30_000 } as const;
 
+/** What the loop works on. */
+interface Node {
+  readonly kernel: Kernel;
+  readonly backend: Backend;
+  readonly conf: NetConf;
+  readonly membership: Membership;
+  chosen: Chosen;
+  /** The underlay follows the interface, the lease follows the store's word. */
+  self: Self;
+}
+
 /** The agent of one node. */
 export class NodeAgent {
   readonly #store: Store;
@@ -64,7 +76,7 @@ export class NodeAgent {
   readonly #log: Log;
   readonly #file: SubnetFile;
   readonly #state: NodeState;
-  #rules: RulesFact | undefined;
+  #wanted: readonly Fact[] = [];
 
   constructor(store: Store, options: NodeOptions, log: Log) {
     this.#store = store;
@@ -97,6 +109,7 @@ export class NodeAgent {
    * Runs until the signal is aborted; the data plane stays as it is then.
    *
    * @throws {OpError} for what the operator must change: configuration, backend.
+   * @throws the signal's reason.
    */
   async run(signal: AbortSignal): Promise<void> {
     const conf = await this.#store.config(signal);
@@ -104,144 +117,125 @@ export class NodeAgent {
     this.#log.info("Found network config", { backend: backend.type });
     using kernel = Kernel.open();
     kernel.enlarge();
-
-    const known = await this.#store.self(signal);
+    const membership = new Membership({
+      kernel,
+      backend,
+      conf,
+      store: this.#store,
+      known: await this.#store.self(signal),
+      options: this.#options,
+      log: this.#log,
+    });
     this.#state.waitingFor = "an interface";
-    const chosen = await this.#choose(kernel, conf, known, signal);
-    backend.admit(chosen.underlay, chosen.publicIps);
+    const chosen = await this.#choose(membership, signal);
     this.#state.waitingFor = "a lease";
-    const lease = await this.#acquire(kernel, backend, chosen, known, signal);
+    const previous = this.#file.previous();
+    for (const note of previous.notes) this.#log.warn(`Previous subnet file: ${note}`);
+    const lease = await membership.join(chosen, previous, signal);
     this.#state.waitingFor = "the peers of the first snapshot to be programmed";
-    await this.#loop({ kernel, backend, conf, self: { underlay: chosen.underlay, lease } }, signal);
+    const self = { underlay: chosen.underlay, lease };
+    await this.#loop({ kernel, backend, conf, membership, chosen, self }, signal);
   }
 
   /** The interface may come later than we do: waits for it. */
-  async #choose(
-    kernel: Kernel,
-    conf: NetConf,
-    known: KnownSelf,
-    signal: AbortSignal,
-  ): Promise<Chosen> {
-    const { ifaces, publicIps } = this.#options;
-    const wish = {
-      families: enabledFamilies(conf),
-      ifaces,
-      publicIps: {
-        ...(known.publicIp && { 4: known.publicIp }),
-        ...(known.publicIp6 && { 6: known.publicIp6 }),
-        ...publicIps,
-      },
-    };
+  async #choose(membership: Membership, signal: AbortSignal): Promise<Chosen> {
     const retry = new Backoff(RETRY.first, RETRY.cap);
     for (;;) {
       try {
-        const chosen = chooseInterface(viewOf(kernel), wish);
-        const { underlay, because } = chosen;
-        for (const address of Object.values(underlay.addresses)) {
-          this.#log.info(`Using interface with name ${underlay.name} and address ${address}`, {
-            because,
-            mtu: underlay.mtu,
-          });
-        }
+        const chosen = membership.choose();
+        membership.tell(chosen);
         this.#state.solved();
         return chosen;
       } catch (e) {
+        if (!(e instanceof OpError)) throw e;
         this.#state.trouble(e);
       }
       await sleep(retry.next(), signal);
     }
   }
 
-  async #acquire(
-    kernel: Kernel,
-    backend: Backend,
-    { publicIps }: Chosen,
-    { lease: before }: KnownSelf,
-    signal: AbortSignal,
-  ): Promise<Lease> {
-    const published = backend.publish(vtepMacs(kernel, backend, before));
-    const record: LeaseRecord = {
-      ...(publicIps[4] && { publicIp: publicIps[4] as NonNullable<LeaseRecord["publicIp"]> }),
-      ...(publicIps[6] && { publicIp6: publicIps[6] as NonNullable<LeaseRecord["publicIp6"]> }),
-      backendType: backend.leaseType,
-      ...(published[4] !== undefined && { backendData: published[4] }),
-      ...(published[6] !== undefined && { backendV6Data: published[6] }),
-    };
-    const previous = this.#file.previous();
-    for (const note of previous.notes) this.#log.warn(`Previous subnet file: ${note}`);
-    const lease = await this.#store.acquire({ record, previous }, signal);
-    this.#log.info("Lease acquired", {
-      subnet: lease.subnet,
-      subnet6: lease.subnet6,
-      before: before === undefined ? undefined : leaseKey(before),
-    });
-    return lease;
-  }
-
-  async #loop(node: Node, signal: AbortSignal): Promise<void> {
-    const { kernel, backend, self } = node;
+  async #loop(node: Node, outer: AbortSignal): Promise<void> {
+    using ending = new Ending(outer);
+    const { signal } = ending;
     const mark = new Mark();
     let newest: Snapshot | undefined;
     let seen: Snapshot | undefined;
     /** Why the kernel must be read; undefined while only leases can have changed. */
     let cause: string | undefined = "start";
-    const look = (why: string): void => {
+    /** The interface may have changed. */
+    let moved = false;
+    const look = (why: string, event?: KernelEvent): void => {
       cause ??= why;
+      moved ||= event === undefined || event.kind === "address" || event.kind === "link";
       mark.raise();
     };
     await using poller = new Poller();
-    const concerns = {
-      devices: [...Object.values(backend.devices()), self.underlay.name],
-      tables: [TABLE],
-    };
-    using watch = new KernelWatch(poller, kernel, concerns, look);
-    const converger = new Converger(kernel, backend);
-    const tick = setInterval(() => look("slow tick"), TICK);
-    let again: ReturnType<typeof setTimeout> | undefined;
+    using watch = new KernelWatch(poller, node.kernel, () => ({
+      devices: [...Object.values(node.backend.devices()), node.self.underlay.name],
+      tables: [overlayTable(this.#options.instance)],
+    }), look);
+    const converger = new Converger(node.kernel, node.backend);
     const retry = new Backoff(RETRY.first, RETRY.cap);
-    const listening = (async () => {
+    using timers = new Timers();
+    timers.every(TICK, () => look("slow tick"));
+    ending.goOn((async () => {
       for await (const snapshot of this.#store.snapshots(signal)) {
         newest = snapshot;
         mark.raise();
       }
-    })();
-    try {
-      for (;;) {
-        await mark.wait(signal);
-        if (newest === undefined) continue;
-        // A burst of events is one change of the world.
-        if (cause !== undefined) await sleep(SETTLE, signal);
-        clearTimeout(again);
-        const why = cause;
-        cause = undefined;
-        const snapshot = newest;
-        const pass = (kind: Pass["kind"], because: string): boolean =>
-          this.#pass(
-            node,
-            snapshot,
-            kind,
-            because,
-            (wish) =>
-              watch.during(() =>
-                kind === "changed"
-                  ? converger.changed(wish, snapshot.leases)
-                  : converger.whole(wish, snapshot.leases)
-              ),
-          );
-        // First what the leases say, so that what a look finds then is drift.
-        const started = this.#state.report !== undefined;
-        let done = true;
-        if (started && snapshot !== seen) done = pass("changed", "leases changed");
-        seen = snapshot;
-        if (why !== undefined) done = pass(started ? "look" : "start", why);
-        if (done) retry.reset();
-        else again = setTimeout(() => look("retry"), retry.next());
-      }
-    } finally {
-      clearInterval(tick);
-      clearTimeout(again);
-      await listening;
+    })());
+
+    for (;;) {
+      await mark.wait(signal);
+      if (newest === undefined) continue;
+      // A burst of events is one change of the world.
+      if (cause !== undefined) await sleep(SETTLE, signal);
+      const why = cause;
+      cause = undefined;
+      if (moved && why !== "start") this.#reconsider(node, ending);
+      moved = false;
+      const snapshot = newest;
+      const pass = (kind: Pass["kind"], because: string): boolean =>
+        this.#pass(
+          node,
+          snapshot,
+          kind,
+          because,
+          (wish) =>
+            watch.during(() =>
+              kind === "changed"
+                ? converger.changed(wish, snapshot.leases)
+                : converger.whole(wish, snapshot.leases)
+            ),
+        );
+      // First what the leases say, so that what a look finds then is drift.
+      const started = this.#state.report !== undefined;
+      let done = true;
+      if (started && snapshot !== seen) done = pass("changed", "leases changed");
+      seen = snapshot;
+      if (why !== undefined) done = pass(started ? "look" : "start", why);
+      if (done) retry.reset();
+      timers.once("retry", done ? undefined : retry.next(), () => look("retry"));
     }
+  }
+
+  /** When the interface or its addresses changed: follows, and tells peers; the subnet is kept. */
+  #reconsider(node: Node, ending: Ending): void {
+    let chosen: Chosen;
+    try {
+      chosen = node.membership.choose();
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+      // The data plane stays as it is: the interface may come back as it was.
+      this.#state.trouble(e);
+      return;
+    }
+    if (!isOther(node.chosen, chosen)) return;
+    this.#log.warn("This node's interface or address has changed");
+    node.membership.tell(chosen);
+    node.chosen = chosen;
+    node.self = { underlay: chosen.underlay, lease: node.self.lease };
+    ending.replace("join", (signal) => node.membership.join(chosen, node.self.lease, signal));
   }
 
   /** One pass. Returns false when something is left to be tried again soon. */
@@ -277,17 +271,21 @@ export class NodeAgent {
     }
   }
 
-  /** The rules; the same object as long as they say the same. */
+  /** The facts beside the backend's; the same objects as long as they say the same. */
   #common({ conf, self }: Node): readonly Fact[] {
     const nets = enabledFamilies(conf).flatMap((family) => {
       const { network } = conf.families[family];
       const subnet = family === 4 ? self.lease.subnet : self.lease.subnet6;
       return network === undefined || subnet === undefined ? [] : [{ network, subnet }];
     });
-    const { masquerade, forward, fullyRandom } = this.#options;
-    const rules = overlayRulesFact(nets, { masquerade, forward, fullyRandom });
-    if (this.#rules?.text !== rules.text) this.#rules = rules;
-    return [this.#rules ?? rules];
+    const { instance, masquerade, forward, fullyRandom, blackhole } = this.#options;
+    const table = overlayTable(instance);
+    const wanted: Fact[] = [
+      overlayRulesFact(nets, { table, masquerade, forward, fullyRandom }),
+      ...(blackhole ? nets.map(({ subnet }) => lastResort(subnet)) : []),
+    ];
+    if (JSON.stringify(wanted) !== JSON.stringify(this.#wanted)) this.#wanted = wanted;
+    return this.#wanted;
   }
 
   /** Everything is in place: lets pods start. */
@@ -297,33 +295,73 @@ export class NodeAgent {
   }
 }
 
-/** What the loop works on. */
-interface Node {
-  readonly kernel: Kernel;
-  readonly backend: Backend;
-  readonly conf: NetConf;
-  /** The lease follows the store's word. */
-  self: Self;
+/** Packets to pods that are not there end here, instead of looping over the default route. */
+function lastResort(dst: Cidr): RouteFact {
+  return {
+    kind: "route",
+    where: "host",
+    dst,
+    blackhole: true,
+    protocol: TWILL_PROTOCOL,
+    // Behind every other route: the bridge's own must win.
+    metric: 0xffff_ffff,
+  };
 }
 
-function viewOf(kernel: Kernel): NodeView {
-  const routes = kernel.read({ routes: true })
-    .filter((fact): fact is RouteFact => fact.kind === "route");
-  return { links: kernel.links("host"), addresses: kernel.addresses("host"), routes };
+/** Work beside the loop, which ends with it. */
+class Ending implements Disposable {
+  readonly #control = new AbortController();
+  readonly #replaceable = new Map<string, AbortController>();
+  readonly signal: AbortSignal;
+
+  constructor(outer: AbortSignal) {
+    this.signal = AbortSignal.any([outer, this.#control.signal]);
+  }
+
+  /** Work that fails while the loop runs ends the loop. */
+  goOn(work: Promise<unknown>): void {
+    work.catch((e) => {
+      if (!this.signal.aborted) this.#control.abort(e);
+    });
+  }
+
+  /** Starts work, and stops the work of the same name that still runs. */
+  replace(name: string, work: (signal: AbortSignal) => Promise<unknown>): void {
+    this.#replaceable.get(name)?.abort(new Error("replaced"));
+    const control = new AbortController();
+    this.#replaceable.set(name, control);
+    const signal = AbortSignal.any([this.signal, control.signal]);
+    this.goOn(
+      work(signal).catch((e) => {
+        if (!signal.aborted) throw e;
+      }),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#control.abort(new Error("the loop ended"));
+  }
 }
 
-/** The MAC addresses of our VTEPs: of devices that exist, else of the last lease, else new ones. */
-function vtepMacs(
-  kernel: Kernel,
-  backend: Backend,
-  before: Lease | undefined,
-): Partial<Record<Family, Mac>> {
-  const known: Readonly<Record<string, Mac>> = before === undefined ? {} : backend.macsOf(before);
-  return Object.fromEntries(
-    Object.entries(backend.devices()).map(([family, device]) => [
-      family,
-      kernel.link("host", device)?.mac ?? known[family] ??
-        localMac(crypto.getRandomValues(new Uint8Array(6))),
-    ]),
-  );
+/** Timers that end with the loop. */
+class Timers implements Disposable {
+  readonly #intervals: ReturnType<typeof setInterval>[] = [];
+  readonly #once = new Map<string, ReturnType<typeof setTimeout>>();
+
+  /** Calls again and again, every so many milliseconds. */
+  every(ms: number, call: () => void): void {
+    this.#intervals.push(setInterval(call, ms));
+  }
+
+  /** Calls once after so many milliseconds, instead of an older timer of that name; or never. */
+  once(name: string, ms: number | undefined, call: () => void): void {
+    clearTimeout(this.#once.get(name));
+    if (ms === undefined) this.#once.delete(name);
+    else this.#once.set(name, setTimeout(call, ms));
+  }
+
+  [Symbol.dispose](): void {
+    for (const id of this.#intervals) clearInterval(id);
+    for (const id of this.#once.values()) clearTimeout(id);
+  }
 }

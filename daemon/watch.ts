@@ -23,20 +23,21 @@ export interface Concerns {
 export class KernelWatch implements Disposable {
   readonly #kernel: Kernel;
   readonly #events: KernelEvents;
-  readonly #concerns: Concerns;
-  readonly #changed: (cause: string) => void;
+  readonly #concerns: () => Concerns;
+  readonly #changed: (cause: string, event: KernelEvent) => void;
   #indexes = new Set<number>();
   #during: Heard[] | undefined;
 
   /**
+   * @param concerns asked at each event.
    * @param changed called with the cause in words; may be called often.
    * @throws {OpError} when the kernel cannot be heard.
    */
   constructor(
     poller: Poller,
     kernel: Kernel,
-    concerns: Concerns,
-    changed: (cause: string) => void,
+    concerns: () => Concerns,
+    changed: (cause: string, event: KernelEvent) => void,
   ) {
     this.#kernel = kernel;
     this.#concerns = concerns;
@@ -75,19 +76,21 @@ export class KernelWatch implements Disposable {
 
   #hear(heard: Heard): void {
     if (this.#during !== undefined) this.#during.push(heard);
-    else if (this.#concernsUs(heard.event)) this.#changed(causeOf(heard.event));
+    else if (this.#concernsUs(heard.event)) {
+      this.#changed(causeOf(heard.event), heard.event);
+    }
   }
 
   #concernsUs(event: KernelEvent): boolean {
     switch (event.kind) {
       case "link":
-        return this.#concerns.devices.includes(event.name);
+        return this.#concerns().devices.includes(event.name);
       case "address":
       case "neighbour":
       case "fdb":
         return this.#indexes.has(event.index);
       case "rules":
-        return this.#concerns.tables.includes(event.table);
+        return this.#concerns().tables.includes(event.table);
       case "route":
       case "lost":
         return true;
@@ -95,7 +98,7 @@ export class KernelWatch implements Disposable {
   }
 
   #learnIndexes(): void {
-    const links = this.#concerns.devices.map((name) => this.#kernel.link("host", name)?.index);
+    const links = this.#concerns().devices.map((name) => this.#kernel.link("host", name)?.index);
     this.#indexes = new Set(links.filter((index) => index !== undefined));
   }
 

@@ -1,0 +1,140 @@
+/**
+ * How this node takes part in the overlay: by which interface, under which addresses, with which
+ * lease. Decided at the start, and again whenever the interface changes.
+ *
+ * @module
+ */
+
+import type { Backend } from "../engine/backend/backend.ts";
+import type { RouteFact } from "../engine/fact.ts";
+import type { Family, Ip } from "../engine/ip.ts";
+import { type Lease, leaseKey, type LeaseRecord, type LeaseSubnets } from "../engine/lease.ts";
+import { localMac, type Mac } from "../engine/mac.ts";
+import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
+import type { Kernel } from "../ffi/kernel.ts";
+import { chooseInterface, type Chosen, type InterfaceWish, type NodeView } from "./interface.ts";
+import type { Log } from "./log.ts";
+import type { KnownSelf, Store } from "./store/store.ts";
+
+/** What the operator said about the interface. */
+export interface MembershipOptions {
+  /** `--iface`, `--iface-regex`, `--iface-can-reach`. */
+  readonly interface: Pick<InterfaceWish, "ifaces" | "patterns"> & { readonly canReach?: Ip };
+  /** `--public-ip`, `--public-ipv6`. */
+  readonly publicIps: Readonly<Partial<Record<Family, Ip>>>;
+}
+
+/** See the module. */
+export class Membership {
+  readonly #kernel: Kernel;
+  readonly #backend: Backend;
+  readonly #store: Store;
+  readonly #known: KnownSelf;
+  readonly #wish: InterfaceWish;
+  readonly #log: Log;
+
+  constructor(parts: {
+    readonly kernel: Kernel;
+    readonly backend: Backend;
+    readonly conf: NetConf;
+    readonly store: Store;
+    /** What the store knew of this node beforehand. */
+    readonly known: KnownSelf;
+    readonly options: MembershipOptions;
+    readonly log: Log;
+  }) {
+    const { known, options } = parts;
+    this.#kernel = parts.kernel;
+    this.#backend = parts.backend;
+    this.#store = parts.store;
+    this.#known = known;
+    this.#log = parts.log;
+    this.#wish = {
+      ...options.interface,
+      families: enabledFamilies(parts.conf),
+      publicIps: {
+        ...(known.publicIp && { 4: known.publicIp }),
+        ...(known.publicIp6 && { 6: known.publicIp6 }),
+        ...options.publicIps,
+      },
+    };
+  }
+
+  /**
+   * The interface as things are now.
+   *
+   * @throws {OpError} when none fits, or the backend cannot work with it.
+   */
+  choose(): Chosen {
+    const chosen = chooseInterface(viewOf(this.#kernel), this.#wish);
+    this.#backend.admit(chosen.underlay, chosen.publicIps);
+    return chosen;
+  }
+
+  /** Says what was chosen, and for which reason. */
+  tell({ underlay, publicIps, because }: Chosen): void {
+    for (const [family, address] of Object.entries(underlay.addresses)) {
+      const published = publicIps[family === "4" ? 4 : 6];
+      this.#log.info(`Using interface with name ${underlay.name} and address ${address}`, {
+        because,
+        mtu: underlay.mtu,
+        public: published === address ? undefined : published,
+      });
+    }
+  }
+
+  /**
+   * Gets the lease, or publishes a changed address with the one that we have.
+   *
+   * @param previous the subnets to ask for again.
+   */
+  async join(chosen: Chosen, previous: LeaseSubnets, signal: AbortSignal): Promise<Lease> {
+    const record = this.#record(chosen);
+    const lease = await this.#store.acquire({ record, previous }, signal);
+    this.#log.info("Lease acquired", { lease: leaseKey(lease) });
+    return lease;
+  }
+
+  #record({ publicIps }: Chosen): LeaseRecord {
+    const published = this.#backend.publish(this.#vtepMacs());
+    return {
+      ...(publicIps[4] && { publicIp: publicIps[4] as NonNullable<LeaseRecord["publicIp"]> }),
+      ...(publicIps[6] && { publicIp6: publicIps[6] as NonNullable<LeaseRecord["publicIp6"]> }),
+      backendType: this.#backend.leaseType,
+      ...(published[4] !== undefined && { backendData: published[4] }),
+      ...(published[6] !== undefined && { backendV6Data: published[6] }),
+    };
+  }
+
+  /** The MAC addresses of our VTEPs: of devices that exist, of the last lease, or new ones. */
+  #vtepMacs(): Partial<Record<Family, Mac>> {
+    const { lease } = this.#known;
+    const known: Readonly<Record<string, Mac>> = lease ? this.#backend.macsOf(lease) : {};
+    return Object.fromEntries(
+      Object.entries(this.#backend.devices()).map(([family, device]) => [
+        family,
+        this.#kernel.link("host", device)?.mac ?? known[family] ??
+          localMac(crypto.getRandomValues(new Uint8Array(6))),
+      ]),
+    );
+  }
+}
+
+function viewOf(kernel: Kernel): NodeView {
+  const routes = kernel.read({ routes: true })
+    .filter((fact): fact is RouteFact => fact.kind === "route");
+  return { links: kernel.links("host"), addresses: kernel.addresses("host"), routes };
+}
+
+/** True when two choices differ in what the data plane or peers see. */
+export function isOther(a: Chosen, b: Chosen): boolean {
+  const seen = ({ underlay, publicIps }: Chosen): string =>
+    JSON.stringify([
+      underlay.name,
+      underlay.mtu,
+      Object.entries(underlay.addresses),
+      underlay.onLink,
+      Object.entries(publicIps),
+    ]);
+  return seen(a) !== seen(b);
+}

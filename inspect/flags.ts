@@ -1,0 +1,74 @@
+/**
+ * The flags that all commands of inspect share.
+ *
+ * @module
+ */
+
+import type { FlagParametersForType } from "@stricli/core";
+import type { InspectContext } from "./context.ts";
+
+/** Forms of output. */
+export const OUTPUTS = ["table", "wide", "json", "yaml", "name"] as const;
+/** One of {@link OUTPUTS}. */
+export type Output = typeof OUTPUTS[number];
+
+/** When to use colours. */
+export const COLOURS = ["auto", "always", "never"] as const;
+
+/** What every command is told. */
+export interface CommonFlags {
+  readonly output: Output;
+  readonly noHeaders: boolean;
+  readonly color: typeof COLOURS[number];
+  readonly showCommands: boolean;
+  /** Path of the file that the daemon writes. */
+  readonly subnetFile: string;
+}
+
+/** Their declaration. */
+export const commonFlags: FlagParametersForType<CommonFlags, InspectContext> = {
+  output: {
+    kind: "enum",
+    values: OUTPUTS,
+    default: "table",
+    brief: "Form of the output; name prints one name a line, json and yaml one document",
+  },
+  noHeaders: {
+    kind: "boolean",
+    default: false,
+    withNegated: false,
+    brief: "Only rows on stdout: no headings, and problems go to stderr",
+  },
+  color: {
+    kind: "enum",
+    values: COLOURS,
+    default: "auto",
+    brief: "Colours; auto: on a terminal, unless NO_COLOR is set",
+  },
+  showCommands: {
+    kind: "boolean",
+    default: false,
+    withNegated: false,
+    brief: "Print on stderr the ip and bridge commands that show the same",
+  },
+  subnetFile: {
+    kind: "parsed",
+    parse: String,
+    default: "/run/flannel/subnet.env",
+    placeholder: "path",
+    brief: "File in which the daemon tells this node's subnet",
+  },
+};
+
+/** Their short forms. */
+export const commonAliases = { o: "output" } as const;
+
+/** A command's description: its lines, then its examples in two columns. */
+export function describe(
+  lines: readonly string[],
+  examples: readonly (readonly [line: string, what: string])[],
+): string {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  const rows = examples.map(([line, what]) => `  ${line.padEnd(width)}  # ${what}`);
+  return [...lines, "", "Examples:", ...rows].join("\n");
+}

@@ -1,0 +1,52 @@
+/**
+ * The impure half: reads the subnet file and the kernel, judges nothing.
+ *
+ * @module
+ */
+
+import { messageOf } from "../engine/errors.ts";
+import { parseSubnetEnv } from "../engine/subnet_env.ts";
+import type { InspectContext } from "./context.ts";
+import { type Overlay, overlayOf, type SubnetFile, vtepsOf } from "./overlay.ts";
+
+/** What a command needs beside links and routes. */
+export interface Wanted {
+  /** Path of the subnet file. */
+  readonly subnetFile: string;
+  /** Addresses of all links. */
+  readonly addresses?: boolean;
+  /** Neighbours and forwarding entries of the VTEPs. */
+  readonly peers?: boolean;
+}
+
+/** Reads what is wanted. @throws {OpError} when the kernel cannot be read */
+export async function gather(context: InspectContext, wanted: Wanted): Promise<Overlay> {
+  const file = readSubnetFile(context, wanted.subnetFile);
+  using kernel = await context.open();
+  const facts = kernel.read({
+    links: "all",
+    routes: true,
+    ...(wanted.addresses ? { addresses: "all" } : {}),
+  });
+  if (wanted.peers) {
+    const devices = vtepsOf(facts).map(({ name }) => name);
+    facts.push(...kernel.read({ neighbours: devices, fdb: devices }));
+  }
+  return overlayOf(file, facts);
+}
+
+function readSubnetFile(context: InspectContext, path: string): SubnetFile {
+  let text: string;
+  try {
+    text = context.readFile(path);
+  } catch (e) {
+    if (e instanceof Deno.errors.NotFound) return { kind: "missing", path };
+    return { kind: "unreadable", path, reason: messageOf(e) };
+  }
+  try {
+    return { kind: "read", path, env: parseSubnetEnv(text, path) };
+  } catch (e) {
+    if (!(e instanceof SyntaxError)) throw e;
+    return { kind: "damaged", path, reason: e.message };
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * `twill inspect subnet`: its flags and its help.
+ *
+ * @module
+ */
+
+import { buildCommand, type Command } from "@stricli/core";
+import type { InspectContext } from "./context.ts";
+import { commonAliases, type CommonFlags, commonFlags, describe } from "./flags.ts";
+
+/** The command. */
+export const subnet: Command<InspectContext> = buildCommand<CommonFlags, [], InspectContext>({
+  loader: () => import("./subnet_run.ts").then((m) => m.run),
+  parameters: { flags: commonFlags, aliases: commonAliases },
+  docs: {
+    brief: "This node's subnet: subnet.env explained, and checked against the kernel",
+    fullDescription: describe([
+      "The daemon writes subnet.env when this node has its subnet and can reach its peers; the",
+      "plugin reads it for every pod. This compares it with what the kernel has: the VTEP's address",
+      "and MTU, the underlay's MTU, the address of the pods' bridge, the MTU of pod interfaces.",
+      "",
+      "Needs neither root nor a daemon.",
+      "Exit code: 0 all agree, 1 something is missing or differs, 2 wrong usage, 3 cannot tell.",
+    ], [
+      ["twill inspect subnet", "each value, where it comes from, whether the kernel agrees"],
+      ["twill inspect subnet -o json | jq .file.mtu", "one value for a script"],
+      ["twill inspect subnet --subnet-file /tmp/copy.env", "another file than the daemon's"],
+    ]),
+  },
+});
