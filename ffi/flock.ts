@@ -45,6 +45,25 @@ export class Flock implements Disposable {
     return new Flock(file);
   }
 
+  /**
+   * Takes the lock if nobody has it.
+   *
+   * @returns undefined when another process has it.
+   * @throws {OpError} code 5 when the file cannot be opened or locked.
+   */
+  static tryAcquire(path: string): Flock | undefined {
+    const file = openLockFile(path);
+    using undo = new DisposableStack();
+    undo.use(file);
+    try {
+      if (!file.tryLockSync(true)) return undefined;
+    } catch (cause) {
+      throw new OpError("lock", path, { code: ErrorCode.io, cause });
+    }
+    undo.move();
+    return new Flock(file);
+  }
+
   /** Gives the lock back. */
   [Symbol.dispose](): void {
     this.#file.close();

@@ -11,7 +11,6 @@ import type { Family, Ip } from "../ip.ts";
 import type { Lease } from "../lease.ts";
 import { enabledFamilies, type NetConf } from "../net_conf.ts";
 import type { Ours } from "../plan.ts";
-import { TABLE } from "../rules/overlay.ts";
 import type { Backend, BackendFacts, BadPeer, PeerFacts, Self, Underlay } from "./backend.ts";
 import { directRoute, insideOf, isOverlayRoute, LEASE_ROWS } from "./routes.ts";
 
@@ -27,7 +26,7 @@ export function hostGw(conf: NetConf): Backend {
     macsOf: () => ({}),
     publish: () => ({}),
     facts: (self, peers) => peerRoutes(self, peers, families),
-    scope: (): Scope => ({ routes: true, rules: [TABLE] }),
+    scope: (): Scope => ({ routes: true }),
     ours: () => ours(conf),
   };
 }
@@ -75,8 +74,5 @@ function peerRoutes(
 
 function ours(conf: NetConf): Ours {
   const inside = insideOf(conf);
-  return (fact) =>
-    fact.kind === "route"
-      ? isOverlayRoute(fact, new Set(), inside)
-      : fact.kind === "rules" && fact.table === TABLE;
+  return (fact) => fact.kind === "route" && isOverlayRoute(fact, new Set(), inside);
 }

@@ -20,7 +20,6 @@ import type { Lease } from "../lease.ts";
 import { type Mac, parseMac } from "../mac.ts";
 import { enabledFamilies, type NetConf } from "../net_conf.ts";
 import type { Ours } from "../plan.ts";
-import { TABLE } from "../rules/overlay.ts";
 import type { Backend, BackendFacts, BadPeer, PeerFacts, Self, Underlay } from "./backend.ts";
 import { directRoute, insideOf, isOverlayRoute, LEASE_ROWS } from "./routes.ts";
 
@@ -242,13 +241,12 @@ class VxlanBackend implements Backend {
       neighbours: devices,
       fdb: devices,
       sysctls: devices.map((dev) => `net/ipv6/conf/${dev}/accept_ra`),
-      rules: [TABLE],
     };
   }
 
   /**
-   * Ours are: our devices with all that hangs on them, except addresses outside the network; our
-   * table; and the overlay's routes.
+   * Ours are: our devices with all that hangs on them, except addresses outside the network; and
+   * the overlay's routes.
    */
   ours(): Ours {
     const devices = new Set(Object.values(this.devices()));
@@ -266,10 +264,9 @@ class VxlanBackend implements Backend {
           return devices.has(fact.dev) && inside(addressOf(fact.inet));
         case "route":
           return isOverlayRoute(fact, devices, inside);
-        case "rules":
-          return fact.table === TABLE;
         case "port":
         case "sysctl":
+        case "rules":
           return false;
       }
     };

@@ -13,8 +13,10 @@ import { type Cidr, familyOf } from "../ip.ts";
 import type { Match, Rule, RuleSet } from "./model.ts";
 import { nftText } from "./nft.ts";
 
-/** Our table. */
-export const TABLE = "inet twill";
+/** Our table: `inet twill`, and `inet twill-NAME` for a daemon that is one of several. */
+export function overlayTable(instance: string): string {
+  return instance === "" ? "inet twill" : `inet twill-${instance}`;
+}
 
 /** The overlay as the rules see it, one entry for each family in use. */
 export interface OverlayNet {
@@ -26,6 +28,8 @@ export interface OverlayNet {
 
 /** What the operator chose. */
 export interface OverlayRuleOptions {
+  /** See {@link overlayTable}. */
+  readonly table: string;
   /** Masquerade pods that leave the overlay (`--ip-masq`). */
   readonly masquerade: boolean;
   /** Accept forwarded pod traffic (`--iptables-forward-rules`). */
@@ -74,7 +78,7 @@ export function overlayRules(
       ]
       : []),
   ];
-  return { table: TABLE, chains };
+  return { table: options.table, chains };
 }
 
 /** {@link overlayRules} as the fact that the kernel is to hold; empty text when there are none. */
@@ -84,7 +88,7 @@ export function overlayRulesFact(
 ): RulesFact {
   const rules = overlayRules(nets, options);
   const text = rules.chains.length === 0 ? "" : nftText(rules);
-  return { kind: "rules", where: "host", table: TABLE, text };
+  return { kind: "rules", where: "host", table: options.table, text };
 }
 
 function forwardRules({ network }: OverlayNet): Rule[] {

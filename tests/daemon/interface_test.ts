@@ -53,6 +53,7 @@ const NODE: NodeView = {
 const wish = (over: Partial<InterfaceWish> = {}): InterfaceWish => ({
   families: [4],
   ifaces: [],
+  patterns: [],
   publicIps: {},
   ...over,
 });
@@ -91,6 +92,31 @@ const CHOICES: readonly {
     title: "a public address behind NAT is published, the default route selects",
     wish: wish({ publicIps: { 4: parseIp("203.0.113.7") } }),
     want: "eth1 9000 192.168.0.7 public 203.0.113.7",
+  },
+  {
+    title: "by a pattern of an address",
+    wish: wish({ patterns: [/^10\.0\./] }),
+    want: "eth0 1500 10.0.0.5 public 10.0.0.5",
+  },
+  {
+    title: "by a pattern of a less preferred address, which then is the node's",
+    wish: wish({ patterns: [/\.0\.9$/] }),
+    want: "eth1 9000 192.168.0.9 public 192.168.0.9",
+  },
+  {
+    title: "by a pattern of a name, after --iface",
+    wish: wish({ ifaces: ["nope"], patterns: [/h0/] }),
+    want: "eth0 1500 10.0.0.5 public 10.0.0.5",
+  },
+  {
+    title: "a pattern for both families needs a match in each, else a name",
+    wish: wish({ families: [4, 6], patterns: [/^(10\.|fd01::7)/, /^eth1$/] }),
+    want: "eth1 9000 192.168.0.7,fd01::7 public 192.168.0.7,fd01::7",
+  },
+  {
+    title: "by an address that must be reached: the most specific route",
+    wish: wish({ canReach: parseIp("8.8.8.8") }),
+    want: "eth1 9000 192.168.0.7 public 192.168.0.7",
   },
   {
     title: "IPv6 only: stable before temporary, never deprecated, never link-local",
