@@ -85,6 +85,7 @@ export class Converger {
     return {
       ...scope,
       rules: tablesOf(common),
+      chains: common.filter((fact) => fact.kind === "chain"),
       routes: scope.routes === true || common.some((fact) => fact.kind === "route"),
     };
   }
@@ -92,7 +93,8 @@ export class Converger {
   #ours({ common }: Wish): Ours {
     const tables = tablesOf(common);
     const ours = this.#backend.ours();
-    return (fact) => fact.kind === "rules" ? tables.includes(fact.table) : ours(fact);
+    return (fact) =>
+      fact.kind === "rules" ? tables.includes(fact.table) : fact.kind === "chain" || ours(fact);
   }
 
   /**

@@ -92,6 +92,11 @@ export const FLAGS = {
     default: "true",
     help: "accept forwarded pod traffic",
   },
+  "compat": {
+    kind: "bool",
+    default: "false",
+    help: "with EnableNFTables: flannel's own fourth rule, which skips masquerading host traffic",
+  },
   "iptables-resync": {
     kind: "int",
     default: "5",

@@ -98,6 +98,7 @@ function nodeOptions(flags: Flags): NodeOptions {
     fullyRandom: !flags["ip-masq-fully-random-disable"],
     forward: flags["iptables-forward-rules"],
     blackhole: flags["ip-blackhole-route"],
+    compat: flags.compat,
   };
 }
 

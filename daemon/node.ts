@@ -14,12 +14,19 @@
 import type { Backend, Self } from "../engine/backend/backend.ts";
 import { makeBackend } from "../engine/backend/registry.ts";
 import { OpError } from "../engine/errors.ts";
-import { type Fact, type RouteFact, TWILL_PROTOCOL } from "../engine/fact.ts";
+import { describe, type Fact, type RouteFact, TWILL_PROTOCOL } from "../engine/fact.ts";
 import type { Cidr } from "../engine/ip.ts";
 import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
-import { overlayRulesFact, overlayTable } from "../engine/rules/overlay.ts";
+import { plan } from "../engine/plan.ts";
+import {
+  noFlannelChains,
+  overlayRuleFacts,
+  ruleMode,
+  type RulePlace,
+} from "../engine/rules/overlay.ts";
 import type { SubnetEnv } from "../engine/subnet_env.ts";
 import type { KernelEvent } from "../ffi/events.ts";
+import { hasIptables } from "../ffi/iptables_sync.ts";
 import { Kernel } from "../ffi/kernel.ts";
 import { Overrun } from "../ffi/netlink/socket.ts";
 import { Poller } from "../ffi/poll.ts";
@@ -37,16 +44,8 @@ import { Backoff, Mark, sleep } from "./wait.ts";
 import { KernelWatch } from "./watch.ts";
 
 /** What the operator chose for this node. */
-export interface NodeOptions extends MembershipOptions {
-  /** `--instance`: one of several daemons of this host; empty when it is alone. */
-  readonly instance: string;
+export interface NodeOptions extends MembershipOptions, Omit<RulePlace, "mode"> {
   readonly subnetFile: string;
-  /** `--ip-masq` */
-  readonly masquerade: boolean;
-  /** Not `--ip-masq-fully-random-disable`. */
-  readonly fullyRandom: boolean;
-  /** `--iptables-forward-rules` */
-  readonly forward: boolean;
   /** `--ip-blackhole-route` */
   readonly blackhole: boolean;
 }
@@ -132,9 +131,26 @@ export class NodeAgent {
     const previous = this.#file.previous();
     for (const note of previous.notes) this.#log.warn(`Previous subnet file: ${note}`);
     const lease = await membership.join(chosen, previous, signal);
+    this.#removeChains(kernel, conf);
     this.#state.waitingFor = "the peers of the first snapshot to be programmed";
     const self = { underlay: chosen.underlay, lease };
     await this.#loop({ kernel, backend, conf, membership, chosen, self }, signal);
+  }
+
+  /** Rules that flannel left in iptables, when they are not this network's mode. */
+  #removeChains(kernel: Kernel, conf: NetConf): void {
+    if (this.#options.instance !== "" || ruleMode(conf.nftables) === "iptables") return;
+    const chains = noFlannelChains(([4, 6] as const).filter(hasIptables));
+    try {
+      const { changes } = plan(chains, kernel.read({ chains }), () => true);
+      for (const { change, error } of kernel.apply(changes)) {
+        if (error !== undefined) this.#log.warn(error.message);
+        else this.#log.info("Removed flannel's rules", { chain: describe(change.fact) });
+      }
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+      this.#log.warn("Cannot look for flannel's rules in iptables", { reason: e.message });
+    }
   }
 
   /** The interface may come later than we do: waits for it. */
@@ -172,7 +188,7 @@ export class NodeAgent {
     await using poller = new Poller();
     using watch = new KernelWatch(poller, node.kernel, () => ({
       devices: [...Object.values(node.backend.devices()), node.self.underlay.name],
-      tables: [overlayTable(this.#options.instance)],
+      tables: this.#wanted.flatMap(tableOf),
     }), look);
     const converger = new Converger(node.kernel, node.backend);
     const retry = new Backoff(RETRY.first, RETRY.cap);
@@ -278,10 +294,9 @@ export class NodeAgent {
       const subnet = family === 4 ? self.lease.subnet : self.lease.subnet6;
       return network === undefined || subnet === undefined ? [] : [{ network, subnet }];
     });
-    const { instance, masquerade, forward, fullyRandom, blackhole } = this.#options;
-    const table = overlayTable(instance);
+    const { blackhole } = this.#options;
     const wanted: Fact[] = [
-      overlayRulesFact(nets, { table, masquerade, forward, fullyRandom }),
+      ...overlayRuleFacts(nets, { ...this.#options, mode: ruleMode(conf.nftables) }),
       ...(blackhole ? nets.map(({ subnet }) => lastResort(subnet)) : []),
     ];
     if (JSON.stringify(wanted) !== JSON.stringify(this.#wanted)) this.#wanted = wanted;
@@ -293,6 +308,16 @@ export class NodeAgent {
     if (this.#file.publish(env)) this.#log.info(`Wrote subnet file to ${this.#options.subnetFile}`);
     this.#state.waitingFor = undefined;
   }
+}
+
+/**
+ * The nft table in which a fact's rules stand. The nf_tables variant of iptables keeps its tables
+ * there too; changes of the legacy variant are heard by nobody, and found on the slow tick.
+ */
+function tableOf(fact: Fact): string[] {
+  if (fact.kind === "rules") return [fact.table];
+  if (fact.kind === "chain") return [`${fact.family === 4 ? "ip" : "ip6"} ${fact.table}`];
+  return [];
 }
 
 /** Packets to pods that are not there end here, instead of looping over the default route. */

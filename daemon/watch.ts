@@ -119,7 +119,7 @@ function echoOf(facts: readonly Fact[]): (event: KernelEvent) => boolean {
       fact.kind === "link" ? [fact.name] : fact.kind === "up" ? [fact.dev] : []
     ),
   );
-  const ruled = facts.some((fact) => fact.kind === "rules");
+  const ruled = facts.some((fact) => fact.kind === "rules" || fact.kind === "chain");
   const addressed = facts.some((fact) => fact.kind === "address");
   return (event) => {
     switch (event.kind) {

@@ -151,6 +151,22 @@ export interface RulesFact {
   readonly text: string;
 }
 
+/** One chain of iptables that is ours whole, and the rules elsewhere that are part of it. */
+export interface ChainFact {
+  readonly kind: "chain";
+  readonly where: Where;
+  readonly family: Family;
+  readonly table: "nat" | "filter";
+  readonly chain: string;
+  /** Comment of our rules; those outside of the chain are known by it, or by jumping to it. */
+  readonly comment: string;
+  /**
+   * The lines of `iptables-save` that make it: those outside of the chain, then its own. Empty
+   * when there is none.
+   */
+  readonly text: string;
+}
+
 /** One thing we want a kernel to hold. */
 export type Fact =
   | LinkFact
@@ -161,7 +177,8 @@ export type Fact =
   | NeighbourFact
   | FdbFact
   | SysctlFact
-  | RulesFact;
+  | RulesFact
+  | ChainFact;
 
 /** Which facts to read. Names of links that do not exist give no facts. */
 export interface Scope {
@@ -180,6 +197,8 @@ export interface Scope {
   readonly sysctls?: readonly string[];
   /** Tables: `inet twill`. */
   readonly rules?: readonly string[];
+  /** Chains of iptables. */
+  readonly chains?: readonly Omit<ChainFact, "kind" | "where" | "text">[];
 }
 
 /** Main routing table, `RT_TABLE_MAIN`, linux/rtnetlink.h. */
@@ -211,6 +230,8 @@ export function slotOf(fact: Fact): string {
       return `sysctl ${fact.where} ${fact.key}`;
     case "rules":
       return `rules ${fact.where} ${fact.table}`;
+    case "chain":
+      return `chain ${fact.where} ${fact.family} ${fact.table} ${fact.chain}`;
   }
 }
 
@@ -246,6 +267,8 @@ export function describe(fact: Fact): string {
       return `${fact.key.replaceAll("/", ".")}=${fact.value}`;
     case "rules":
       return `table ${fact.table}`;
+    case "chain":
+      return `${fact.family === 4 ? "iptables" : "ip6tables"} -t ${fact.table} ${fact.chain}`;
   }
 }
 

@@ -47,6 +47,7 @@ const RANK = {
   port: 1,
   sysctl: 2,
   rules: 3,
+  chain: 3,
   address: 4,
   up: 5,
   neighbour: 6,
@@ -144,6 +145,7 @@ function hangsOn(fact: Fact): readonly string[] {
     }
     case "link":
     case "rules":
+    case "chain":
       return [];
   }
 }

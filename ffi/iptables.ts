@@ -11,7 +11,7 @@ import type { Family } from "../engine/ip.ts";
 import { type IptablesRule, IptablesTable } from "../engine/rules/iptables.ts";
 
 /** The programs of each family. */
-const PROGRAMS = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
+export const PROGRAMS = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
 
 /** Where the programs are when `PATH` does not say: that of a runtime's service may be short. */
 const USUAL = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -28,7 +28,7 @@ interface Ran {
 const located = new Map<string, string>();
 
 /** The path of a program. @throws {OpError} code 102, naming the package, when there is none */
-function locate(program: string): string {
+export function locate(program: string): string {
   const known = located.get(program);
   if (known !== undefined) return known;
   const dirs = [...(Deno.env.get("PATH") ?? "").split(":").filter((dir) => dir !== ""), ...USUAL];
@@ -104,27 +104,37 @@ function unusable(
   return new OpError(deed, object, { code: ErrorCode.program, kernel, ...details });
 }
 
-/** The table nat as it is. @throws {OpError} for which {@link isUnusable} holds */
-export async function readNat(family: Family): Promise<IptablesTable> {
+/** The tables that we look into. */
+export type TableName = "filter" | "nat";
+
+/** A table as it is. @throws {OpError} for which {@link isUnusable} holds */
+export async function readTable(family: Family, name: TableName): Promise<IptablesTable> {
   const program = `${PROGRAMS[family]}-save`;
-  const { success, stdout, stderr } = await run(program, ["-t", "nat"]);
-  if (!success) throw unusable("read table nat with", program, stderr.trim());
+  const deed = `read table ${name} with`;
+  const { success, stdout, stderr } = await run(program, ["-t", name]);
+  if (!success) throw unusable(deed, program, stderr.trim());
   // The nf_tables variant leaves a table out that holds what iptables cannot express.
-  const foreign = /^# Table `nat' is incompatible.*$/m.exec(stdout)?.[0];
-  if (foreign !== undefined) throw unusable("read table nat with", program, foreign.slice(2));
-  return new IptablesTable("nat", stdout);
+  const foreign = /^# Table `(\w+)' is incompatible.*$/m.exec(stdout);
+  if (foreign?.[1] === name) throw unusable(deed, program, foreign[0].slice(2));
+  return new IptablesTable(name, stdout);
+}
+
+/** {@link readTable} of the table nat. */
+export function readNat(family: Family): Promise<IptablesTable> {
+  return readTable(family, "nat");
 }
 
 /**
- * Changes the table nat: reads it, and applies what `edit` makes of it in one transaction. What
- * somebody else changed in between makes it fail; then it is read again.
+ * Changes a table: reads it, and applies what `edit` makes of it in one transaction. What somebody
+ * else changed in between makes it fail; then it is read again.
  *
  * @param edit returns input for `iptables-restore --noflush`; empty for nothing to do.
  * @param first the table as it was read before, to read it once less.
  * @throws {OpError} when iptables is not usable, or refuses the input again and again.
  */
-export async function editNat(
+export async function editTable(
   family: Family,
+  name: TableName,
   edit: (table: IptablesTable) => string | Promise<string>,
   first?: IptablesTable,
 ): Promise<void> {
@@ -132,7 +142,7 @@ export async function editNat(
   let refused: { readonly input: string; readonly words: string } | undefined;
   let table = first;
   for (let tries = 0;; tries++) {
-    const input = await edit(table ?? await readNat(family));
+    const input = await edit(table ?? await readTable(family, name));
     if (input === "") return;
     if (refused !== undefined && (input === refused.input || tries >= TRIES)) {
       throw new OpError("apply", `rules with ${program}`, {
@@ -145,6 +155,15 @@ export async function editNat(
     refused = { input, words: refusalText(stderr, input) };
     table = undefined;
   }
+}
+
+/** {@link editTable} of the table nat. */
+export function editNat(
+  family: Family,
+  edit: (table: IptablesTable) => string | Promise<string>,
+  first?: IptablesTable,
+): Promise<void> {
+  return editTable(family, "nat", edit, first);
 }
 
 /** The program's words, with the line that it complains about. */
@@ -162,15 +181,20 @@ export async function hasRule(family: Family, rule: IptablesRule): Promise<boole
 }
 
 /**
- * True when legacy tables of this namespace hold a table nat, which then only iptables can show.
+ * True when legacy tables of this namespace hold such a table, which then only iptables can show.
  * The file exists once the kernel's module is loaded, and names the tables in use.
  */
-export function usesLegacyNat(family: Family): boolean {
+export function usesLegacyTable(family: Family, name: TableName): boolean {
   const kind = family === 4 ? "ip" : "ip6";
   try {
     const names = Deno.readTextFileSync(`/proc/thread-self/net/${kind}_tables_names`);
-    return names.split("\n").includes("nat");
+    return names.split("\n").includes(name);
   } catch {
     return false;
   }
+}
+
+/** {@link usesLegacyTable} for the table nat. */
+export function usesLegacyNat(family: Family): boolean {
+  return usesLegacyTable(family, "nat");
 }

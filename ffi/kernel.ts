@@ -11,7 +11,9 @@ import { ErrorCode, OpError } from "../engine/errors.ts";
 import { describe, type Fact, type RulesFact, type Scope, type Where } from "../engine/fact.ts";
 import type { Ip } from "../engine/ip.ts";
 import type { Change } from "../engine/plan.ts";
+import { chainInput, chainText } from "../engine/rules/chains.ts";
 import { Errno, errnoText } from "./errno.ts";
+import { restoreTable, saveTable } from "./iptables_sync.ts";
 import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
 import type { Answer } from "./netlink/message.ts";
 import { NetlinkSocket, type Request } from "./netlink/socket.ts";
@@ -199,6 +201,7 @@ export class Kernel implements Disposable {
       ...indexed(scope.fdb).flatMap(([name, index]) => fdbFacts(space.socket, where, name, index)),
       ...this.#sysctlFacts(where, scope.sysctls),
       ...(scope.rules ?? []).map((table) => this.#rulesFact(where, table)),
+      ...chainFacts(space, where, scope.chains),
     ];
   }
 
@@ -255,7 +258,7 @@ export class Kernel implements Disposable {
       if (fact.where !== batchWhere) flush();
       batchWhere = fact.where;
       try {
-        if (fact.kind === "sysctl" || fact.kind === "rules") {
+        if (fact.kind === "sysctl" || fact.kind === "rules" || fact.kind === "chain") {
           flush();
           this.#applyFile({ ...change, fact });
           outcomes.push({ change });
@@ -308,6 +311,11 @@ export class Kernel implements Disposable {
       }
     } else if (fact.kind === "rules") {
       this.#applyRules(space, op === "delete" ? { ...fact, text: "" } : fact);
+    } else if (fact.kind === "chain") {
+      const had = change.op === "put" && change.had?.kind === "chain" ? change.had.text : "";
+      const want = op === "delete" ? { ...fact, text: "" } : fact;
+      const input = chainInput(want, op === "delete" ? fact.text : had);
+      space.enter(() => restoreTable(fact.family, input));
     }
   }
 
@@ -322,6 +330,18 @@ export class Kernel implements Disposable {
   [Symbol.dispose](): void {
     this.#stack.dispose();
   }
+}
+
+/** Each table of iptables is saved once, however many of its chains are asked for. */
+function chainFacts(space: Namespace, where: Where, chains: Scope["chains"] = []): Fact[] {
+  const saved = new Map<string, string>();
+  return chains.map((chain) => {
+    const { family, table } = chain;
+    const key = `${family} ${table}`;
+    const text = saved.get(key) ?? space.enter(() => saveTable(family, table));
+    saved.set(key, text);
+    return { kind: "chain", where, ...chain, text: chainText(text, chain) };
+  });
 }
 
 function deed(change: Change): string {

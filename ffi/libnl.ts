@@ -7,6 +7,7 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { MemoryFile } from "./memory_file.ts";
 
 /** netlink/socket.h and netlink/netlink.h, in their order. */
 const SYMBOLS = {
@@ -76,28 +77,8 @@ function open(): Libnl {
 /** Opens the copy that the build put into the binary. @throws when there is none */
 export function openEmbedded(): Libnl {
   const bytes = Deno.readFileSync(new URL(`../dist/embed/${SONAME}`, import.meta.url));
-  const c = Deno.dlopen("libc.so.6", {
-    // int memfd_create(const char *name, unsigned flags) — sys/mman.h
-    memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
-    // ssize_t write(int fd, const void *, size_t) — unistd.h
-    write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
-    // int close(int fd)
-    close: { parameters: ["i32"], result: "i32" },
-  });
-  const MFD_CLOEXEC = 1;
-  const fd = c.symbols.memfd_create(new TextEncoder().encode(`${SONAME}\0`), MFD_CLOEXEC);
-  if (fd < 0) throw new Error("memfd_create failed");
-  try {
-    for (let at = 0; at < bytes.length;) {
-      const n = Number(c.symbols.write(fd, bytes.subarray(at), BigInt(bytes.length - at)));
-      if (n <= 0) throw new Error("short write to the memory file");
-      at += n;
-    }
-    return Deno.dlopen(`/proc/self/fd/${fd}`, SYMBOLS).symbols;
-  } finally {
-    c.symbols.close(fd);
-    c.close();
-  }
+  using file = new MemoryFile(SONAME, bytes);
+  return Deno.dlopen(file.path, SYMBOLS).symbols;
 }
 
 /** libnl's own words for a negative result. */

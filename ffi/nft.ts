@@ -8,6 +8,7 @@
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import { type Listing, parseListing } from "../engine/rules/nft_listing.ts";
 import { cString } from "./libc.ts";
+import { MemoryFile } from "./memory_file.ts";
 
 /** nftables/libnftables.h. */
 const SYMBOLS = {
@@ -80,30 +81,16 @@ function runInProcess(nft: Libnftables, commands: string, handles = false): Ran 
   };
 }
 
-/** One argument of a program holds at most 128 KiB (`MAX_ARG_STRLEN`, linux/binfmts.h). */
-const LONGEST_ARGUMENT = (128 << 10) - 1;
-
-/**
- * Runs the program `nft`.
- *
- * @throws {OpError} when it is missing, or its command line cannot hold the commands.
- */
+/** Runs the program `nft`. @throws {OpError} when it is missing */
 export function nftProgram(commands: string, handles = false): Ran {
-  const advice = "Install the package libnftables1 (or nftables, for small rule sets)";
-  if (commands.length > LONGEST_ARGUMENT) {
-    throw new OpError("pass rules to", "nft", {
-      code: ErrorCode.program,
-      kernel: `${commands.length} bytes are too many for its command line`,
-      advice,
-    });
-  }
+  using file = new MemoryFile("twill-nft", new TextEncoder().encode(commands));
   try {
-    const args = [...(handles ? ["-a"] : []), "-s", commands];
+    const args = [...(handles ? ["-a"] : []), "-s", "-f", file.path];
     const { success, stdout, stderr } = new Deno.Command("nft", { args }).outputSync();
     const decoder = new TextDecoder();
     return { ok: success, output: decoder.decode(stdout), error: decoder.decode(stderr) };
   } catch (e) {
-    const code = ErrorCode.program;
+    const [code, advice] = [ErrorCode.program, "Install the package libnftables1, or nftables"];
     throw new OpError("run", "nft", { code, kernel: messageOf(e), advice, cause: e });
   }
 }

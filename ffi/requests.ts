@@ -58,7 +58,7 @@ export interface Names {
 }
 
 /** Facts that travel as netlink messages; the others are files or rules. */
-export type LinkLevelFact = Exclude<Fact, { readonly kind: "sysctl" | "rules" }>;
+export type LinkLevelFact = Exclude<Fact, { readonly kind: "sysctl" | "rules" | "chain" }>;
 
 /** The family number of an address or network. */
 export function af(text: Ip | Cidr): number {

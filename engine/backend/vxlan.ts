@@ -267,6 +267,7 @@ class VxlanBackend implements Backend {
         case "port":
         case "sysctl":
         case "rules":
+        case "chain":
           return false;
       }
     };

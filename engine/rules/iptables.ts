@@ -131,9 +131,12 @@ const PRINTED: Readonly<Record<string, string>> = {
   "--destination-ports": "--dports",
 };
 
+/** Modules that do nothing but carry options of ours. */
+const CARRIERS = ["comment", "tcp", "udp", "sctp", "multiport", "addrtype", "mark"];
+
 /**
  * A rule's meaning, for comparison: options in one spelling and one order, without the modules
- * that carry them and without comments.
+ * that only carry them and without comments.
  */
 export function meaning(words: readonly string[]): string {
   const options: string[][] = [];
@@ -147,9 +150,7 @@ export function meaning(words: readonly string[]): string {
   }
   return JSON.stringify(
     options.map(([option = "", ...values]) => [option, ...values.map((v) => value(option, v))])
-      .filter(([option = "", first]) =>
-        option !== "-m" && option !== "--comment" && !(/^-[sd]$/.test(option) && anyNet(first))
-      )
+      .filter(([option = "", first = ""]) => !saysNothing(option, first))
       .sort((a, b) => a.join(" ") < b.join(" ") ? -1 : 1),
   );
 }
@@ -164,8 +165,17 @@ function value(option: string, text: string): string {
   }
 }
 
-function anyNet(text: string | undefined): boolean {
-  return text === "0.0.0.0/0" || text === "::/0";
+function saysNothing(option: string, value: string): boolean {
+  switch (option) {
+    case "-m":
+      return CARRIERS.includes(value);
+    case "--comment":
+      return true;
+    case "-s":
+    case "-d":
+      return value === "0.0.0.0/0" || value === "::/0";
+  }
+  return false;
 }
 
 /** What of the wanted is not there yet; what is wanted twice is missing once. */

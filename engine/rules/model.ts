@@ -11,8 +11,8 @@ import type { Cidr } from "../ip.ts";
 export type Match =
   /** Source or destination lies in a network, or (`not`) outside of it. */
   | { readonly kind: "source" | "destination"; readonly net: Cidr; readonly not?: boolean }
-  /** The packet's mark has these bits. */
-  | { readonly kind: "mark"; readonly bits: number };
+  /** The packet's mark has these bits; with `exactly`, and no others. */
+  | { readonly kind: "mark"; readonly bits: number; readonly exactly?: boolean };
 
 /** What happens to a packet that matched. */
 export type Verdict =
@@ -20,16 +20,17 @@ export type Verdict =
   /** The source becomes the address of the outgoing link. */
   | { readonly kind: "masquerade"; readonly fullyRandom: boolean };
 
-/** One rule. The comment says in words what it is for; `inspect` and `nft list` show it. */
+/** One rule. The comment, if any, says in words what it is for; `inspect` and `nft list` show it. */
 export interface Rule {
   readonly match: readonly Match[];
   readonly verdict: Verdict;
-  readonly comment: string;
+  readonly comment?: string;
 }
 
 /** A base chain of ours. */
 export interface Chain {
   readonly name: string;
+  readonly comment?: string;
   readonly hook: "forward" | "postrouting";
   readonly type: "filter" | "nat";
   readonly rules: readonly Rule[];
@@ -39,5 +40,6 @@ export interface Chain {
 export interface RuleSet {
   /** nft family and name: `inet twill`. */
   readonly table: string;
+  readonly comment?: string;
   readonly chains: readonly Chain[];
 }

@@ -14,19 +14,24 @@ const PRIORITY = { forward: "filter", postrouting: "srcnat" } as const;
 /** The table as one block of text; running it in a transaction makes the table. */
 export function nftText(rules: RuleSet): string {
   const chains = rules.chains.map(chainText).join("\n");
-  return `table ${rules.table} {\n${chains}}\n`;
+  return `table ${rules.table} {\n${commentLine(rules.comment, "\t")}${chains}}\n`;
 }
 
 function chainText(chain: Chain): string {
   const head = `type ${chain.type} hook ${chain.hook} priority ${PRIORITY[chain.hook]}`;
   const rules = chain.rules.map((rule) => `\t\t${ruleText(rule)}\n`).join("");
-  return `\tchain ${chain.name} {\n\t\t${head}; policy accept;\n${rules}\t}\n`;
+  const comment = commentLine(chain.comment, "\t\t");
+  return `\tchain ${chain.name} {\n${comment}\t\t${head}; policy accept;\n${rules}\t}\n`;
+}
+
+function commentLine(comment: string | undefined, indent: string): string {
+  return comment === undefined ? "" : `${indent}comment "${comment}"\n`;
 }
 
 /** One rule as nft writes it. */
 export function ruleText(rule: Rule): string {
-  const words = [...rule.match.map(matchText), verdictText(rule.verdict)];
-  return `${words.join(" ")} comment "${rule.comment}"`;
+  const words = [...rule.match.map(matchText), verdictText(rule.verdict)].join(" ");
+  return rule.comment === undefined ? words : `${words} comment "${rule.comment}"`;
 }
 
 function matchText(match: Match): string {
@@ -39,7 +44,7 @@ function matchText(match: Match): string {
     }
     case "mark": {
       const bits = `0x${match.bits.toString(16).padStart(8, "0")}`;
-      return `meta mark & ${bits} == ${bits}`;
+      return match.exactly ? `meta mark ${bits}` : `meta mark & ${bits} == ${bits}`;
     }
   }
 }

@@ -121,3 +121,32 @@ export function readAnswer(message: Message): Answer {
   }
   return { errno };
 }
+
+/** What a question brought: the bodies of the answering messages, and how it ended. */
+export interface Reply extends Answer {
+  readonly bodies: readonly Uint8Array[];
+  /** The list changed while it was read: it may lack what was there all the time. */
+  readonly interrupted: boolean;
+}
+
+/**
+ * Reads until the question of that sequence number is answered. What belongs to other questions,
+ * or to none, is skipped.
+ *
+ * @param receive gives the messages of the next datagram.
+ */
+export function collect(receive: () => readonly Message[], sequence: number): Reply {
+  const bodies: Uint8Array[] = [];
+  let interrupted = false;
+  for (;;) {
+    for (const message of receive()) {
+      if (message.sequence !== sequence) continue;
+      if ((message.flags & Flag.DUMP_INTR) !== 0) interrupted = true;
+      if (message.type === Control.ERROR || message.type === Control.DONE) {
+        const answer = message.body.length < 4 ? { errno: 0 } : readAnswer(message);
+        return { ...answer, bodies, interrupted };
+      }
+      bodies.push(message.body);
+    }
+  }
+}

@@ -14,6 +14,7 @@ import { libnl, Nle, nlText } from "../libnl.ts";
 import { Writer } from "./codec.ts";
 import {
   type Answer,
+  collect,
   Control,
   Flag,
   type Message,
@@ -87,7 +88,7 @@ export class NetlinkSocket implements Disposable {
   constructor(protocol: number = NETLINK_ROUTE) {
     const nl = libnl();
     this.#socket = nl.nl_socket_alloc();
-    if (this.#socket === null) throw failure("allocate netlink socket", "", "out of memory");
+    if (this.#socket === null) throw failure("allocate", "netlink socket", "out of memory");
     using undo = new DisposableStack();
     undo.use(this);
     const connected = nl.nl_connect(this.#socket, protocol);
@@ -166,7 +167,7 @@ export class NetlinkSocket implements Disposable {
   #send(): void {
     const bytes = this.#out.bytes();
     const sent = libnl().nl_sendto(this.#socket, bytes, BigInt(bytes.length));
-    if (sent < 0) throw failure("send netlink request", "", nlText(sent));
+    if (sent < 0) throw failure("send", "netlink request", nlText(sent));
   }
 
   #acknowledgements(first: number, count: number): Answer[] {
@@ -195,28 +196,10 @@ export class NetlinkSocket implements Disposable {
       this.#out.clear();
       this.#write(request, dump ? 0 : Flag.ACK);
       this.#send();
-      const answer = this.#collect(this.#sequence);
+      const answer = collect(() => this.receive(), this.#sequence);
       if (!answer.interrupted) return answer;
     }
     throw new Overrun(`the kernel's list changed under ${DUMP_TRIES} readings`);
-  }
-
-  #collect(
-    sequence: number,
-  ): { readonly bodies: Uint8Array[]; readonly interrupted: boolean } & Answer {
-    const bodies: Uint8Array[] = [];
-    let interrupted = false;
-    for (;;) {
-      for (const message of this.receive()) {
-        if (message.sequence !== sequence) continue;
-        if ((message.flags & Flag.DUMP_INTR) !== 0) interrupted = true;
-        if (message.type === Control.ERROR || message.type === Control.DONE) {
-          const answer = message.body.length < 4 ? { errno: 0 } : readAnswer(message);
-          return { ...answer, bodies, interrupted };
-        }
-        bodies.push(message.body);
-      }
-    }
   }
 
   /**
@@ -228,7 +211,7 @@ export class NetlinkSocket implements Disposable {
   receive(): Message[] {
     const found = this.poll();
     if (found !== undefined) return found;
-    throw failure("receive netlink answer", "", `none within ${PATIENCE_SECONDS} s`);
+    throw failure("receive", "netlink answer", `none within ${PATIENCE_SECONDS} s`);
   }
 
   /**
@@ -245,7 +228,7 @@ export class NetlinkSocket implements Disposable {
     } while (size === -Nle.INTR);
     if (size === -Nle.AGAIN || size === 0) return undefined;
     if (size === -Nle.NOMEM) throw new Overrun("the netlink receive queue overran");
-    if (size < 0) throw failure("receive netlink answer", "", nlText(size));
+    if (size < 0) throw failure("receive", "netlink answer", nlText(size));
     const at = Deno.UnsafePointer.create(this.#received[0] ?? 0n);
     if (at === null) return [];
     const bytes = new Uint8Array(size);

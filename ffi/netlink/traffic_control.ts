@@ -45,6 +45,15 @@ export const TCMSG = {
   },
 } as const satisfies Struct;
 
+/** `RTM_*`. */
+export const TrafficRtm = {
+  NEWQDISC: 36,
+  DELQDISC: 37,
+  GETQDISC: 38,
+  NEWTFILTER: 44,
+  GETTFILTER: 46,
+} as const;
+
 /** `TC_H_*`. */
 export const Parent = { ROOT: 0xffff_ffff, INGRESS: 0xffff_fff1 } as const;
 
