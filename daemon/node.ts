@@ -20,6 +20,7 @@ import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
 import { plan } from "../engine/plan.ts";
 import {
   noFlannelChains,
+  type OverlayNet,
   overlayRuleFacts,
   ruleMode,
   type RulePlace,
@@ -31,6 +32,7 @@ import { Kernel } from "../ffi/kernel.ts";
 import { Overrun } from "../ffi/netlink/socket.ts";
 import { Poller } from "../ffi/poll.ts";
 import { version as versionOf } from "../version.ts";
+import { planBridge, podsOfOldSubnets, viewBridge } from "./bridge.ts";
 import { Converger, type Report, type Wish } from "./converge.ts";
 import type { Health } from "./health.ts";
 import type { Chosen } from "./interface.ts";
@@ -39,7 +41,8 @@ import { isOther, Membership, type MembershipOptions } from "./membership.ts";
 import { metricsText } from "./metrics.ts";
 import { NodeState, type Pass } from "./state.ts";
 import type { Snapshot, Store } from "./store/store.ts";
-import { subnetEnvOf, SubnetFile } from "./subnet_file.ts";
+import { firstAddress, SubnetFile, subnetEnvOf } from "./subnet_file.ts";
+import { Ending, Timers } from "./scope.ts";
 import { Backoff, Mark, sleep } from "./wait.ts";
 import { KernelWatch } from "./watch.ts";
 
@@ -274,6 +277,7 @@ export class NodeAgent {
         this.#log.warn(words, { before: gone.join(",") });
       }
       const report = run({ self, common: this.#common(node) });
+      if (kind !== "changed" || gone.length > 0) this.#tendBridge(node);
       this.#state.passed({ report, cause, kind, took: performance.now() - started });
       // A remembered lease may have run out: pods that run go on, new ones wait.
       const sure = this.#store.status().remembered === undefined;
@@ -287,13 +291,28 @@ export class NodeAgent {
     }
   }
 
+  /** After the subnet has changed: the new gateway comes on the bridge, the old one goes if it can. */
+  #tendBridge({ kernel, conf, self }: Node): void {
+    const view = viewBridge(kernel);
+    if (view === undefined) return;
+    const nets = overlayNets(conf, self).map(({ network, subnet }) => ({
+      network,
+      gateway: firstAddress(subnet),
+    }));
+    const { changes } = planBridge(view, nets);
+    for (const { change, error } of kernel.apply(changes)) {
+      if (error !== undefined) this.#log.warn(error.message);
+      else {this.#log.info("Bridge follows the subnet", {
+          op: change.op,
+          address: describe(change.fact),
+        });}
+    }
+    this.#state.oldPods = view.hasPorts ? podsOfOldSubnets(view, nets) : [];
+  }
+
   /** The facts beside the backend's; the same objects as long as they say the same. */
   #common({ conf, self }: Node): readonly Fact[] {
-    const nets = enabledFamilies(conf).flatMap((family) => {
-      const { network } = conf.families[family];
-      const subnet = family === 4 ? self.lease.subnet : self.lease.subnet6;
-      return network === undefined || subnet === undefined ? [] : [{ network, subnet }];
-    });
+    const nets = overlayNets(conf, self);
     const { blackhole } = this.#options;
     const wanted: Fact[] = [
       ...overlayRuleFacts(nets, { ...this.#options, mode: ruleMode(conf.nftables) }),
@@ -308,6 +327,14 @@ export class NodeAgent {
     if (this.#file.publish(env)) this.#log.info(`Wrote subnet file to ${this.#options.subnetFile}`);
     this.#state.waitingFor = undefined;
   }
+}
+
+function overlayNets(conf: NetConf, { lease }: Self): OverlayNet[] {
+  return enabledFamilies(conf).flatMap((family) => {
+    const { network } = conf.families[family];
+    const subnet = family === 4 ? lease.subnet : lease.subnet6;
+    return network === undefined || subnet === undefined ? [] : [{ network, subnet }];
+  });
 }
 
 /**
@@ -331,62 +358,4 @@ function lastResort(dst: Cidr): RouteFact {
     // Behind every other route: the bridge's own must win.
     metric: 0xffff_ffff,
   };
-}
-
-/** Work beside the loop, which ends with it. */
-class Ending implements Disposable {
-  readonly #control = new AbortController();
-  readonly #replaceable = new Map<string, AbortController>();
-  readonly signal: AbortSignal;
-
-  constructor(outer: AbortSignal) {
-    this.signal = AbortSignal.any([outer, this.#control.signal]);
-  }
-
-  /** Work that fails while the loop runs ends the loop. */
-  goOn(work: Promise<unknown>): void {
-    work.catch((e) => {
-      if (!this.signal.aborted) this.#control.abort(e);
-    });
-  }
-
-  /** Starts work, and stops the work of the same name that still runs. */
-  replace(name: string, work: (signal: AbortSignal) => Promise<unknown>): void {
-    this.#replaceable.get(name)?.abort(new Error("replaced"));
-    const control = new AbortController();
-    this.#replaceable.set(name, control);
-    const signal = AbortSignal.any([this.signal, control.signal]);
-    this.goOn(
-      work(signal).catch((e) => {
-        if (!signal.aborted) throw e;
-      }),
-    );
-  }
-
-  [Symbol.dispose](): void {
-    this.#control.abort(new Error("the loop ended"));
-  }
-}
-
-/** Timers that end with the loop. */
-class Timers implements Disposable {
-  readonly #intervals: ReturnType<typeof setInterval>[] = [];
-  readonly #once = new Map<string, ReturnType<typeof setTimeout>>();
-
-  /** Calls again and again, every so many milliseconds. */
-  every(ms: number, call: () => void): void {
-    this.#intervals.push(setInterval(call, ms));
-  }
-
-  /** Calls once after so many milliseconds, instead of an older timer of that name; or never. */
-  once(name: string, ms: number | undefined, call: () => void): void {
-    clearTimeout(this.#once.get(name));
-    if (ms === undefined) this.#once.delete(name);
-    else this.#once.set(name, setTimeout(call, ms));
-  }
-
-  [Symbol.dispose](): void {
-    for (const id of this.#intervals) clearInterval(id);
-    for (const id of this.#once.values()) clearTimeout(id);
-  }
 }

@@ -43,6 +43,8 @@ export class NodeState {
   #waitingFor: string | undefined = "the network configuration";
   #problem: string | undefined;
   #report: Report | undefined;
+  /** Pods that still live in a subnet that is no longer this node's. */
+  oldPods: readonly string[] = [];
   /** What was logged of each peer that is not programmed, so that it is logged once. */
   readonly #told = new Map<string, string>();
   readonly counts: Counts = {
@@ -125,6 +127,9 @@ export class NodeState {
     const report = this.#report;
     const remarks = [
       ...(problem === undefined ? [] : [`store ${store}: ${problem}`]),
+      ...(this.oldPods.length === 0 ? [] : [
+        `restart these pods, their subnet is no longer this node's: ${this.oldPods.join(", ")}`,
+      ]),
       ...(bad > 0 ? [`${bad} bad records in the store are left out`] : []),
       ...[...report?.refused ?? [], ...report?.bad ?? []].map(({ who, reason }) =>
         `peer ${who} is not reached: ${reason}`

@@ -49,7 +49,7 @@ export function subnetEnvOf(
 }
 
 /** The subnet as the file writes it: by its first usable address, which is the pods' gateway. */
-function firstAddress(subnet: Cidr): Inet {
+export function firstAddress(subnet: Cidr): Inet {
   return inetOf(ipPlus(addressOf(subnet), 1n), lengthOf(subnet));
 }
 

@@ -110,6 +110,8 @@ export interface RouteFact {
   readonly advmss?: number;
   /** Preferred source address. */
   readonly src?: Ip;
+  /** The route has several next hops, of which `dev` and `via` are the first; never one of ours. */
+  readonly multipath?: boolean;
 }
 
 /** A permanent neighbour entry: the MAC address of an IP address on a link. */

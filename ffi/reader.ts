@@ -16,7 +16,7 @@ import {
   readNeighbour,
   writeNeighbour,
 } from "./netlink/neighbour.ts";
-import { readRoute, RouteFlag, RouteType, writeRoute } from "./netlink/route.ts";
+import { firstNextHop, readRoute, RouteFlag, RouteType, writeRoute } from "./netlink/route.ts";
 import type { NetlinkSocket, Request } from "./netlink/socket.ts";
 import { Errno } from "./errno.ts";
 import { Af, Rtm } from "./requests.ts";
@@ -180,7 +180,8 @@ export function routeFacts(
     const { bodies } = socket.ask(dump(Rtm.GETROUTE, (out) => writeRoute(out, message)));
     return bodies.flatMap((body) => {
       const route = readRoute(body);
-      const { destination, gateway, oif, priority, preferredSource, metrics } = route.attributes;
+      const { destination, priority, preferredSource, metrics, multipath } = route.attributes;
+      const { oif, gateway } = multipath === undefined ? route.attributes : firstNextHop(multipath);
       const table = route.attributes.table ?? route.table;
       if (table !== MAIN_TABLE || (route.flags & RouteFlag.CLONED) !== 0) return [];
       const base = destination ?? (FAMILIES[family].any.split("/")[0] as Ip);
@@ -199,6 +200,7 @@ export function routeFacts(
         ...(metrics?.mtu === undefined ? {} : { mtu: metrics.mtu }),
         ...(metrics?.advmss === undefined ? {} : { advmss: metrics.advmss }),
         ...(preferredSource === undefined ? {} : { src: preferredSource }),
+        ...(multipath === undefined ? {} : { multipath: true }),
       }];
     });
   });

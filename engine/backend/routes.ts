@@ -43,6 +43,7 @@ export function isOverlayRoute(
   devices: ReadonlySet<string>,
   inside: (ip: Ip) => boolean,
 ): boolean {
+  if (route.multipath) return false;
   const base = addressOf(route.dst);
   if (route.protocol === TWILL_PROTOCOL) {
     return inside(base) || (route.dev !== undefined && devices.has(route.dev));
@@ -64,5 +65,6 @@ export function directRoute(dst: Cidr, via: Ip, dev: string): RouteFact {
     onlink: false,
     protocol: TWILL_PROTOCOL,
     metric: 0,
+    multipath: false,
   };
 }

@@ -228,6 +228,7 @@ class VxlanBackend implements Backend {
         onlink: true,
         protocol: TWILL_PROTOCOL,
         metric: 0,
+        multipath: false,
       },
     ];
   }

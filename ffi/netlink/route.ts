@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Ip } from "../../engine/ip.ts";
 import {
   type Decoded,
   ip,
@@ -12,7 +13,9 @@ import {
   raw,
   readAttributes,
   readStruct,
+  s32,
   type Struct,
+  u16,
   u32,
   u8,
   writeAttributes,
@@ -69,6 +72,26 @@ export const ROUTE = {
   multipath: { type: 9, as: raw },
   table: { type: 15, as: u32 },
 } as const;
+
+/** `struct rtnexthop`, the head of each next hop in {@link ROUTE}'s `multipath`. */
+const RTNEXTHOP = {
+  size: 8,
+  members: {
+    length: { at: 0, as: u16 },
+    flags: { at: 2, as: u8 },
+    hops: { at: 3, as: u8 },
+    index: { at: 4, as: s32 },
+  },
+} as const satisfies Struct;
+
+/** The first of several next hops: its link, and its gateway if it has one. @throws {OpError} */
+export function firstNextHop(
+  multipath: Uint8Array,
+): { readonly oif: number; readonly gateway?: Ip } {
+  const { length, index } = readStruct(RTNEXTHOP, multipath);
+  const { gateway } = readAttributes(ROUTE, multipath.subarray(RTNEXTHOP.size, length));
+  return { oif: index, ...(gateway === undefined ? {} : { gateway }) };
+}
 
 /** A route message after the netlink header. */
 export interface RouteMessage extends Partial<Members<typeof RTMSG>> {
