@@ -28,14 +28,27 @@ export const FLAGS = {
     help: "etcd servers, separated by commas",
   },
   "etcd-prefix": { kind: "text", default: "/coreos.com/network", help: "etcd key prefix" },
-  "etcd-keyfile": { kind: "text", default: "", help: "TLS key of this client" },
-  "etcd-certfile": { kind: "text", default: "", help: "TLS certificate of this client" },
-  "etcd-cafile": { kind: "text", default: "", help: "TLS authority of the etcd servers" },
-  "etcd-username": { kind: "text", default: "", help: "etcd user" },
+  "etcd-keyfile": { kind: "text", default: "", help: "TLS key of this client, PEM" },
+  "etcd-certfile": { kind: "text", default: "", help: "TLS certificate of this client, PEM" },
+  "etcd-cafile": {
+    kind: "text",
+    default: "",
+    help: "TLS authority of the etcd servers, PEM; without it those of the system count",
+  },
+  "etcd-username": {
+    kind: "text",
+    default: "",
+    help: "etcd user; with https:// endpoints only, see --etcd-allow-insecure-auth",
+  },
   "etcd-password": {
     kind: "text",
     default: "",
     help: "etcd password; better FLANNELD_ETCD_PASSWORD, which no process list shows",
+  },
+  "etcd-allow-insecure-auth": {
+    kind: "bool",
+    default: "false",
+    help: "send user and password also to http:// endpoints, where everybody on the way reads them",
   },
   "lease-file": {
     kind: "text",
@@ -138,6 +151,8 @@ export const FLAGS = {
     default: "0",
     help: "log level: 1 and more also print what happens in detail",
   },
+  "vmodule": { kind: "text", default: "", help: "accepted; no effect" },
+  "log_backtrace_at": { kind: "text", default: ":0", help: "accepted; no effect" },
 } as const satisfies Record<string, Spec>;
 
 /** A flag's name. */
@@ -223,14 +238,27 @@ function valueOf(
   const words = given.get(name) ?? (fromEnv ? [fromEnv] : []);
   const source = given.has(name) ? `flag --${name}` : `variable ${variable}`;
   const word = words.at(-1) ?? spec.default;
-  if (spec.refused !== undefined && words.length > 0 && word !== spec.default) {
-    throw new UsageError(`${source}: ${spec.refused}`);
+  const value = readWords(spec, word, words, source);
+  if (spec.refused !== undefined && words.length > 0) {
+    const harmless = readWords(spec, spec.default, [], source);
+    if (value !== harmless) throw new UsageError(`${source}: ${spec.refused}`);
   }
+  return value;
+}
+
+/** @param word the last of the words, or the default. */
+function readWords(
+  spec: Spec,
+  word: string,
+  words: readonly string[],
+  source: string,
+): boolean | number | string | readonly string[] {
   switch (spec.kind) {
     case "text":
       return word;
     case "list":
-      return words;
+      // `--iface=$VARIABLE` with nothing in it names no interface.
+      return words.filter((one) => one !== "");
     case "bool":
       return truth(word, source);
     case "int":

@@ -9,6 +9,7 @@
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
+import { notify } from "../ffi/notify.ts";
 import { versionLine } from "../version.ts";
 import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
 import { serveHealth } from "./health.ts";
@@ -60,7 +61,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
   const memory = new MemoryFile(memoryPath(flags));
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
-  const agent = new NodeAgent(store, nodeOptions(flags), log);
+  const agent = new NodeAgent(store, nodeOptions(flags), log, tellServiceManager);
   const port = flags["healthz-port"];
   const pages = { health: () => agent.health(), metrics: () => agent.metrics() };
   const server = port > 0 ? serveHealth(flags["healthz-ip"], port, pages, signal) : undefined;
@@ -73,6 +74,11 @@ async function run(flags: Flags, log: Log): Promise<void> {
     ending.abort(new Error("ended"));
     await server?.finished;
   }
+}
+
+function tellServiceManager(): void {
+  const socket = Deno.env.get("NOTIFY_SOCKET");
+  if (socket !== undefined) notify(socket, "READY=1");
 }
 
 function memoryPath({ "state-dir": directory, instance }: Flags): string {
@@ -109,36 +115,18 @@ async function openStore(flags: Flags, log: Log): Promise<Store> {
     const { FileStore } = await import("./store/file.ts");
     return await FileStore.open({ path: file, node: flags["node-name"] || undefined, log });
   }
-  const [{ EtcdClient }, { EtcdStore }] = await Promise.all([
+  const [{ EtcdClient }, { etcdOptionsOf }, { EtcdStore }] = await Promise.all([
     import("./store/etcd.ts"),
+    import("./store/etcd_flags.ts"),
     import("./store/etcd_store.ts"),
   ]);
-  const tls = {
-    ...pem("ca", flags["etcd-cafile"]),
-    ...pem("cert", flags["etcd-certfile"]),
-    ...pem("key", flags["etcd-keyfile"]),
-  };
-  const username = flags["etcd-username"];
-  const etcd = new EtcdClient({
-    endpoints: flags["etcd-endpoints"].split(","),
-    ...(Object.keys(tls).length === 0 ? {} : { tls }),
-    ...(username === "" ? {} : { auth: { username, password: flags["etcd-password"] } }),
-  });
+  const etcd = new EtcdClient(etcdOptionsOf(flags, log));
   return new EtcdStore({
     etcd,
     prefix: flags["etcd-prefix"],
     margin: flags["subnet-lease-renew-margin"] * 60_000,
     log,
   });
-}
-
-function pem<K extends string>(name: K, path: string): { readonly [N in K]?: Uint8Array } {
-  if (path === "") return {};
-  try {
-    return { [name]: Deno.readFileSync(path) } as { [N in K]: Uint8Array };
-  } catch (cause) {
-    throw new OpError("read", path, { code: ErrorCode.io, kernel: messageOf(cause), cause });
-  }
 }
 
 function print(to: typeof Deno.stdout | typeof Deno.stderr, text: string): void {

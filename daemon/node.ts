@@ -41,7 +41,7 @@ import { isOther, Membership, type MembershipOptions } from "./membership.ts";
 import { metricsText } from "./metrics.ts";
 import { NodeState, type Pass } from "./state.ts";
 import type { Snapshot, Store } from "./store/store.ts";
-import { firstAddress, SubnetFile, subnetEnvOf } from "./subnet_file.ts";
+import { firstAddress, subnetEnvOf, SubnetFile } from "./subnet_file.ts";
 import { Ending, Timers } from "./scope.ts";
 import { Backoff, Mark, sleep } from "./wait.ts";
 import { KernelWatch } from "./watch.ts";
@@ -80,12 +80,12 @@ export class NodeAgent {
   readonly #state: NodeState;
   #wanted: readonly Fact[] = [];
 
-  constructor(store: Store, options: NodeOptions, log: Log) {
+  constructor(store: Store, options: NodeOptions, log: Log, onReady: () => void = () => {}) {
     this.#store = store;
     this.#options = options;
     this.#log = log;
     this.#file = new SubnetFile(options.subnetFile);
-    this.#state = new NodeState(log);
+    this.#state = new NodeState(log, onReady);
   }
 
   /** What the probes tell now. */

@@ -40,6 +40,7 @@ export interface Pass {
 /** The books of one agent. */
 export class NodeState {
   readonly #log: Log;
+  readonly #onReady: () => void;
   #waitingFor: string | undefined = "the network configuration";
   #problem: string | undefined;
   #report: Report | undefined;
@@ -53,14 +54,19 @@ export class NodeState {
     latency: { buckets: LATENCY_BOUNDS.map(() => 0), sum: 0, count: 0 },
   };
 
-  constructor(log: Log) {
+  /** @param onReady called once, when the start is over. */
+  constructor(log: Log, onReady: () => void) {
     this.#log = log;
+    this.#onReady = onReady;
   }
 
   /** The start now waits for this; undefined: it is over, the node is ready. */
   set waitingFor(what: string | undefined) {
-    if (what === undefined && this.#waitingFor !== undefined) this.#log.info("flannel is ready");
+    const ready = what === undefined && this.#waitingFor !== undefined;
     this.#waitingFor = what;
+    if (!ready) return;
+    this.#log.info("flannel is ready");
+    this.#onReady();
   }
 
   /** The newest pass. */

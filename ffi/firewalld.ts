@@ -49,7 +49,7 @@ function hasBus(): boolean {
 /**
  * Puts a source (an address with its length) into a zone.
  *
- * @returns false when it is in the zone, or in another one, already.
+ * @returns false when it is in the zone already.
  * @throws {OpError} code 102.
  */
 export async function addSource(zone: string, source: string): Promise<boolean> {

@@ -30,6 +30,7 @@ import {
   readLinks,
   readRouteTo,
   routeFacts,
+  vlanFacts,
 } from "./reader.ts";
 import { type LinkLevelFact, portSettings, requestFor } from "./requests.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -194,6 +195,9 @@ export class Kernel implements Disposable {
         : indexed(scope.addresses).flatMap(([name, index]) =>
           readAddresses(space.socket, index).map((a) => addressFact(where, name, a))
         )),
+      ...indexed(scope.vlans).flatMap(([name, index]) =>
+        vlanFacts(space.socket, where, name, index)
+      ),
       ...(scope.routes ? routeFacts(space.socket, where, nameOf) : []),
       ...indexed(scope.neighbours).flatMap(([name, index]) =>
         neighbourFacts(space.socket, where, name, index)

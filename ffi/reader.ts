@@ -9,6 +9,12 @@ import { cidrOf, FAMILIES, type Family, familyOf, inetOf, type Ip } from "../eng
 import type { Mac } from "../engine/mac.ts";
 import { type AddressMessage, readAddress, writeAddress } from "./netlink/address.ts";
 import { Iff, type LinkMessage, readLink, writeLink } from "./netlink/link.ts";
+import {
+  BridgeVlanFlag,
+  FILTER_BRIDGE_VLAN,
+  readBridgeLink,
+  writeBridgeLink,
+} from "./netlink/link_vlan.ts";
 import { Flag } from "./netlink/message.ts";
 import {
   NeighbourFlag,
@@ -122,8 +128,33 @@ function driverOf(link: Link, nameOf: (index: number) => string): Driver {
       gbp: vxlan.gbp === true,
     };
   }
-  if (link.kind === "bridge" || link.kind === "veth") return { kind: link.kind };
+  if (link.kind === "bridge") {
+    const filtering = link.message.attributes.info?.bridge?.vlanFiltering === 1;
+    return { kind: "bridge", ...(filtering ? { vlanFiltering: true } : {}) };
+  }
+  if (link.kind === "veth") return { kind: "veth" };
   return { kind: "other", name: link.kind };
+}
+
+/** The VLANs of a bridge's port. */
+export function vlanFacts(
+  socket: NetlinkSocket,
+  where: Where,
+  dev: string,
+  index: number,
+): Fact[] {
+  const message = { family: Af.BRIDGE, attributes: { extMask: FILTER_BRIDGE_VLAN } };
+  const { bodies } = socket.ask(dump(Rtm.GETLINK, (out) => writeBridgeLink(out, message)));
+  return bodies.map(readBridgeLink).filter((link) => link.index === index)
+    .flatMap(({ attributes }) => attributes.vlans ?? [])
+    .map(({ vid, flags }) => ({
+      kind: "vlan" as const,
+      where,
+      dev,
+      id: vid,
+      pvid: (flags & BridgeVlanFlag.PVID) !== 0,
+      untagged: (flags & BridgeVlanFlag.UNTAGGED) !== 0,
+    }));
 }
 
 /** An address as the kernel tells it, with what interface selection weighs. */

@@ -15,6 +15,7 @@ import type {
   PortFact,
   RouteFact,
   UpFact,
+  VlanFact,
   Where,
 } from "../engine/fact.ts";
 import { MAIN_TABLE } from "../engine/fact.ts";
@@ -22,6 +23,7 @@ import { addressOf, type Cidr, familyOf, type Ip, lengthOf } from "../engine/ip.
 import type { Change } from "../engine/plan.ts";
 import { writeAddress } from "./netlink/address.ts";
 import { Iff, type LinkInfo, type LinkMessage, writeLink } from "./netlink/link.ts";
+import { BridgeVlanFlag, writeBridgeLink } from "./netlink/link_vlan.ts";
 import { Flag } from "./netlink/message.ts";
 import { NeighbourFlag, NeighbourState, writeNeighbour } from "./netlink/neighbour.ts";
 import { RouteFlag, RouteScope, RouteType, writeRoute } from "./netlink/route.ts";
@@ -32,6 +34,7 @@ export const Rtm = {
   NEWLINK: 16,
   DELLINK: 17,
   GETLINK: 18,
+  SETLINK: 19,
   NEWADDR: 20,
   DELADDR: 21,
   GETADDR: 22,
@@ -79,6 +82,8 @@ export function requestFor(
       return setUp(fact);
     case "port":
       return port(op, fact, names);
+    case "vlan":
+      return vlan(op, fact, names);
     case "address":
       return address(op, fact, names);
     case "route":
@@ -131,7 +136,12 @@ function createLink(fact: LinkFact, names: Names): Request {
 function driverInfo(driver: Driver, fact: LinkFact, names: Names): LinkInfo {
   switch (driver.kind) {
     case "bridge":
-      return { kind: "bridge" };
+      return {
+        kind: "bridge",
+        ...(driver.vlanFiltering === undefined
+          ? {}
+          : { bridge: { vlanFiltering: driver.vlanFiltering ? 1 : 0 } }),
+      };
     case "veth": {
       const { peer, peerWhere = fact.where } = driver;
       if (peer === undefined) return { kind: "veth" };
@@ -180,6 +190,21 @@ export function portSettings(fact: PortFact): Request | undefined {
   if (Object.keys(bridgePort).length === 0) return undefined;
   const info = { slaveKind: "bridge", bridgePort };
   return link(Rtm.NEWLINK, 0, { attributes: { name: fact.dev, info } });
+}
+
+function vlan(op: Change["op"], fact: VlanFact, names: Names): Request {
+  const flags = (fact.pvid ? BridgeVlanFlag.PVID : 0) |
+    (fact.untagged ? BridgeVlanFlag.UNTAGGED : 0);
+  const message = {
+    family: Af.BRIDGE,
+    index: names.index(fact.where, fact.dev),
+    attributes: { vlans: [{ vid: fact.id, flags: op === "delete" ? 0 : flags }] },
+  };
+  return {
+    type: op === "delete" ? Rtm.DELLINK : Rtm.SETLINK,
+    flags: 0,
+    body: (out) => writeBridgeLink(out, message),
+  };
 }
 
 function address(op: Change["op"], fact: AddressFact, names: Names): Request {

@@ -31,7 +31,7 @@ export const commonFlags: FlagParametersForType<CommonFlags, InspectContext> = {
     kind: "enum",
     values: OUTPUTS,
     default: "table",
-    brief: "Form of the output; name prints one name a line, json and yaml one document",
+    brief: "name: one a line; json, yaml: one document",
   },
   noHeaders: {
     kind: "boolean",

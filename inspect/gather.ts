@@ -15,7 +15,7 @@ export interface Wanted {
   readonly subnetFile: string;
   /** Addresses of all links. */
   readonly addresses?: boolean;
-  /** Neighbours and forwarding entries of the VTEPs. */
+  /** Neighbours, forwarding entries and addresses of the VTEPs. */
   readonly peers?: boolean;
 }
 
@@ -30,7 +30,8 @@ export async function gather(context: InspectContext, wanted: Wanted): Promise<O
   });
   if (wanted.peers) {
     const devices = vtepsOf(facts).map(({ name }) => name);
-    facts.push(...kernel.read({ neighbours: devices, fdb: devices }));
+    const addresses = wanted.addresses ? [] : devices;
+    facts.push(...kernel.read({ addresses, neighbours: devices, fdb: devices }));
   }
   return overlayOf(file, facts);
 }

@@ -5,9 +5,17 @@
  */
 
 import { MAIN_TABLE, type RouteFact } from "../engine/fact.ts";
-import { addressOf, type Ip, networkOf, overlaps } from "../engine/ip.ts";
+import {
+  addressOf,
+  type Family,
+  familyOf,
+  type Ip,
+  lengthOf,
+  networkOf,
+  overlaps,
+} from "../engine/ip.ts";
 import type { Mac } from "../engine/mac.ts";
-import type { Finding } from "./finding.ts";
+import { DAEMON, type Finding } from "./finding.ts";
 import type { Peer } from "./join_peers.ts";
 import { isWithin, type Overlay, type Vtep } from "./overlay.ts";
 
@@ -17,21 +25,30 @@ export interface JudgedPeer {
   readonly findings: readonly Finding[];
 }
 
-/** Said with every command that repairs by hand what a daemon would keep in order. */
-const DAEMON = "twill's daemon puts this right by itself while it runs; by hand:";
-
-/** Judges peers one by one, and each against the others. */
-export function judgePeers(overlay: Overlay, peers: readonly Peer[]): JudgedPeer[] {
+/**
+ * Judges peers one by one, and each against the others. What a VTEP keeps while it is down is not
+ * judged: the device's finding stands for it.
+ *
+ * @param devices what is wrong with the VTEPs themselves: {@link judgeDevices}
+ */
+export function judgePeers(
+  overlay: Overlay,
+  peers: readonly Peer[],
+  devices: readonly Finding[],
+): JudgedPeer[] {
   const vteps = new Map(overlay.vteps.map((vtep) => [vtep.name, vtep]));
   const others = indexOthers(overlay, peers);
   return peers.map((peer) => {
     const vtep = vteps.get(peer.device);
+    if (vtep?.up === false) {
+      return { peer, findings: devices.filter(({ subject }) => subject === vtep.name) };
+    }
     return {
       peer,
       findings: [
         ...(vtep === undefined || peer.mode === "direct" ? [] : tables(peer, vtep, others)),
         ...together(peer, others),
-        ...placement(peer, overlay),
+        ...(vtep?.foreign ? [] : placement(peer, overlay)),
       ],
     };
   });
@@ -53,24 +70,31 @@ function tables(peer: Peer, vtep: Vtep, others: Others): Finding[] {
   const { device, route, neighbour, fdb, gateway, mac, publicIp, stray } = peer;
   const found: Words[] = [];
   if (route === undefined && neighbour === undefined) found.push(staleFdb(peer, others));
-  else if (route === undefined) found.push(noRoute(peer));
+  else if (route === undefined) found.push(noRoute(peer, others));
   if (route !== undefined && route.via === undefined) {
     found.push({
       id: "no-gateway",
       short: "no gateway",
       what: `its route over ${device} names no gateway`,
       breaks: "the kernel asks for each pod's MAC address, and nobody on an overlay answers",
-      fix: `${DAEMON} ip route replace ${route.dst} via ${
-        addressOf(route.dst)
-      } dev ${device} onlink`,
+      fix: DAEMON,
+      command: `ip route replace ${route.dst} via ${addressOf(route.dst)} dev ${device} onlink`,
     });
   } else if (route !== undefined && neighbour === undefined) {
     found.push({
       id: "no-neighbour",
       short: "no neighbour",
-      what: `no permanent neighbour entry for its gateway ${gateway} on ${device}`,
-      breaks: "packets wait for ARP, which nobody answers, and are dropped",
-      fix: `${DAEMON} ip neighbour replace ${gateway} lladdr ${
+      what: `no permanent neighbour entry for its gateway ${gateway} on ${device}${
+        stray === undefined
+          ? ""
+          : `; the forwarding entry of ${stray.mac} to ${stray.remote}, which no neighbour ` +
+            "uses, is probably its own"
+      }`,
+      breaks: `packets wait for ${
+        familyOf(gateway!) === 4 ? "ARP" : "neighbour discovery"
+      }, which nobody answers, and are dropped`,
+      fix: DAEMON,
+      command: `ip neighbour replace ${gateway} lladdr ${
         stray?.mac ?? "MAC-OF-ITS-VTEP"
       } dev ${device} nud permanent`,
     });
@@ -84,8 +108,8 @@ function tables(peer: Peer, vtep: Vtep, others: Others): Finding[] {
         fdb.map(({ remote }) => remote).join(" and ")
       }`,
       breaks: "frames go to more than one node, or to the wrong one",
-      fix:
-        `find out which is its address and delete the other: bridge fdb del ${mac} dev ${device} dst ADDRESS`,
+      fix: "find out which is its address and delete the other:",
+      command: `bridge fdb del ${mac} dev ${device} dst WRONG-ADDRESS`,
     });
   }
   if (publicIp !== undefined && publicIp === vtep.local) {
@@ -98,15 +122,7 @@ function tables(peer: Peer, vtep: Vtep, others: Others): Finding[] {
         "look for two nodes with one public address in the store: each needs its own (--public-ip)",
     });
   }
-  if (!vtep.up) {
-    found.push({
-      id: "device-down",
-      short: `${device} is down`,
-      what: `${device} is down`,
-      breaks: "no packet reaches a pod of another node",
-      fix: `${DAEMON} ip link set ${device} up`,
-    });
-  }
+
   return found.map((words) => finding(peer, words));
 }
 
@@ -117,7 +133,8 @@ function noFdb({ device, mac, stray }: Peer): Words {
       short: "no FDB entry",
       what: `no forwarding entry for its VTEP ${mac} on ${device}`,
       breaks: "the kernel does not know which node to send the frames to, and drops them",
-      fix: `${DAEMON} bridge fdb append ${mac} dev ${device} dst ADDRESS-OF-THE-NODE`,
+      fix: DAEMON,
+      command: `bridge fdb append ${mac} dev ${device} dst ADDRESS-OF-THE-NODE`,
     };
   }
   return {
@@ -126,24 +143,25 @@ function noFdb({ device, mac, stray }: Peer): Words {
     what:
       `the neighbour table says ${mac}, the forwarding table has ${stray.mac} for ${stray.remote}`,
     breaks: "frames carry a MAC address that no forwarding entry knows, and are dropped",
-    fix:
-      `see which one the node has (there: ip link show ${device}) and correct the other entry; twill's daemon takes it from the lease`,
+    fix: "twill's daemon takes the right one from the lease; by hand: see which one the node has " +
+      "and correct the other entry; there:",
+    command: `ip link show ${device}`,
   };
 }
 
-function noRoute({ device, gateway }: Peer): Words {
+function noRoute({ device, gateway }: Peer, { lengths }: Others): Words {
+  const length = lengths.get(familyOf(gateway!)) ?? "LENGTH";
   return {
     id: "no-route",
     short: "no route",
     what: `neighbour ${gateway} on ${device} has no route that uses it`,
     breaks: "packets to that node's pods take the default route, out of the cluster",
-    fix:
-      `${DAEMON} ip route add ${gateway}/LENGTH via ${gateway} dev ${device} onlink; if the node is gone: ip neighbour del ${gateway} dev ${device}`,
+    fix: `if the node is gone, delete its neighbour entry; else ${DAEMON}`,
+    command: `ip route add ${gateway}/${length} via ${gateway} dev ${device} onlink`,
   };
 }
 
 function staleFdb({ device, mac, publicIp }: Peer, { incomplete }: Others): Words {
-  const del = `bridge fdb del ${mac} dev ${device} dst ${publicIp}`;
   const suspects = incomplete.filter((peer) => peer.device === device).map(nameOfPeer);
   return {
     id: "stale-fdb",
@@ -152,13 +170,16 @@ function staleFdb({ device, mac, publicIp }: Peer, { incomplete }: Others): Word
     breaks:
       "nothing by itself: no packet uses it; it is left of a node that is gone or was renewed",
     fix: suspects.length > 0
-      ? `first see whether it is the missing half of ${suspects.join(" or ")}; if not: ${del}`
-      : `${DAEMON} ${del}`,
+      ? `first see whether it is the missing half of ${suspects.join(" or ")}; if not:`
+      : DAEMON,
+    command: `bridge fdb del ${mac} dev ${device} dst ${publicIp}`,
   };
 }
 
 /** What only shows when peers are compared. */
 interface Others {
+  /** The length of this node's subnets: that of all others, as a rule. */
+  readonly lengths: ReadonlyMap<Family, number>;
   /** Those that have a route or a neighbour, but no forwarding entry. */
   readonly incomplete: readonly Peer[];
   readonly byMac: ReadonlyMap<string, readonly Peer[]>;
@@ -167,13 +188,14 @@ interface Others {
   readonly routes: ReadonlyMap<string, readonly RouteFact[]>;
 }
 
-function indexOthers({ facts }: Overlay, peers: readonly Peer[]): Others {
+function indexOthers({ facts, subnets }: Overlay, peers: readonly Peer[]): Others {
   const joined = peers.filter(({ neighbour }) => neighbour !== undefined);
   const destinations = new Set<string | undefined>(peers.map(({ subnet }) => subnet));
   const routes = facts.filter((fact): fact is RouteFact =>
     fact.kind === "route" && destinations.has(fact.dst)
   );
   return {
+    lengths: new Map(subnets.map((inet) => [familyOf(inet), lengthOf(inet)])),
     incomplete: peers.filter(({ mode, fdb }) => mode === "vxlan" && fdb.length === 0),
     byMac: group(joined, ({ device, mac }) => mac && key(device, mac)),
     byPublicIp: group(joined, ({ device, publicIp }) => publicIp && key(device, publicIp)),
@@ -244,7 +266,8 @@ function together(peer: Peer, others: Others): Finding[] {
         before.dev === undefined ? "a blackhole" : `dev ${before.dev}`
       }, metric ${before.metric ?? 0} before ${route!.metric ?? 0}`,
       breaks: "packets to these pods never reach the overlay",
-      fix: `see who made it and remove it: ip route del ${before.dst} metric ${before.metric ?? 0}`,
+      fix: "see who made it, and remove it:",
+      command: `ip route del ${before.dst} metric ${before.metric ?? 0}`,
     });
   }
   return found.map((words) => finding(peer, words));
@@ -263,7 +286,8 @@ function placement(peer: Peer, { networks, subnets }: Overlay): Finding[] {
       what: `it overlaps ${networkOf(own)}, this node's own subnet`,
       breaks: "packets to pods of this node may leave to another one",
       fix: "two nodes believe in one subnet: see the leases in the store; if it is left from an " +
-        `earlier lease: ip route del ${subnet} dev ${device}`,
+        "earlier lease:",
+      command: `ip route del ${subnet} dev ${device}`,
     });
   }
   if (networks.length > 0 && !isWithin(networks, subnet)) {
@@ -272,7 +296,8 @@ function placement(peer: Peer, { networks, subnets }: Overlay): Finding[] {
       short: "outside the network",
       what: `it is not inside ${networks.join(", ")}`,
       breaks: "masquerade and forwarding rules do not treat it as pod traffic",
-      fix: `if it is left from an earlier network: ip route del ${subnet} dev ${device}`,
+      fix: "if it is left from an earlier network:",
+      command: `ip route del ${subnet} dev ${device}`,
     });
   }
   return found.map((words) => finding(peer, words));

@@ -5,10 +5,11 @@
  */
 
 import type { Fact, LinkFact } from "../engine/fact.ts";
-import { addressOf, contains, FAMILIES, type Family, inetOf, networkOf } from "../engine/ip.ts";
-import type { Finding } from "./finding.ts";
+import { addressOf, contains } from "../engine/ip.ts";
+import { DAEMON, type Finding } from "./finding.ts";
 import { fileFinding, type Judgement, type SubnetRow, type Told, toldBy } from "./subnet_rows.ts";
-import { addressesOf, DEFAULTS, OVERHEAD, type Overlay, type Vtep } from "./overlay.ts";
+import { judgeDevices } from "./judge_devices.ts";
+import { addressesOf, linkOf, OVERHEAD, type Overlay, type Vtep, vtepAddress } from "./overlay.ts";
 
 /** Explains and judges. Without a subnet file the kernel's half is still shown. */
 export function judgeSubnet(overlay: Overlay): Judgement {
@@ -18,15 +19,17 @@ export function judgeSubnet(overlay: Overlay): Judgement {
     fileFinding(file),
     ...(told?.families ?? []).map((family) => placed(overlay, family)),
     ...overlay.vteps.map((vtep) => vtepPart(overlay, vtep, told)),
-    missingVteps(overlay, told),
+    { rows: [], findings: judgeDevices(overlay) },
     bridgePart(overlay, told),
   ];
   const findings = parts.flatMap((part) => part.findings);
   const kernelRows = parts.flatMap(({ rows }) => rows);
   const wrong = new Set(findings.map(({ subject }) => subject));
-  const fileRows = (told?.rows ?? []).map((row): SubnetRow =>
-    wrong.has(row.name) ? { ...row, status: "wrong" } : row
-  );
+  const compared = overlay.vteps.some(({ mtu, foreign }) => mtu !== undefined && !foreign);
+  const fileRows = (told?.rows ?? []).map((row): SubnetRow => {
+    if (wrong.has(row.name)) return { ...row, status: "wrong" };
+    return row.name === "FLANNEL_MTU" && !compared ? { ...row, status: "unchecked" } : row;
+  });
   return { rows: [...fileRows, ...kernelRows], findings };
 }
 
@@ -51,18 +54,26 @@ function placed({ file }: Overlay, family: Told["families"][number]): Judgement 
       what: `${subnet} is not inside ${networkKey}=${networks.join(",")}`,
       breaks:
         "other nodes have no route to this node's pods, and masquerade takes them for foreign",
-      fix: `the network was changed: stop the daemon, remove ${file.path}, start the daemon`,
+      fix: "the network was changed: stop the daemon, remove the file, start the daemon:",
+      command: `rm ${file.path}`,
     }],
   };
 }
 
 /** A VTEP's address and MTU. */
 function vtepPart(overlay: Overlay, vtep: Vtep, told: Told | undefined): Judgement {
-  const parts = [vtepAddress(overlay, vtep, told), vtepMtu(overlay.facts, vtep, told)];
+  const parts = [
+    vtepAddressPart(overlay, vtep, told),
+    vtepMtu(overlay.facts, vtep, vtep.foreign ? undefined : told),
+  ];
   return { rows: parts.flatMap((p) => p.rows), findings: parts.flatMap((p) => p.findings) };
 }
 
-function vtepAddress({ facts }: Overlay, { name, family }: Vtep, told?: Told): Judgement {
+function vtepAddressPart(
+  { facts }: Overlay,
+  { name, family, foreign }: Vtep,
+  told?: Told,
+): Judgement {
   const own = told?.families.find((one) => one.family === family);
   const have = addressesOf(facts, name, family);
   const row: Unjudged = {
@@ -71,8 +82,12 @@ function vtepAddress({ facts }: Overlay, { name, family }: Vtep, told?: Told): J
     source: "kernel",
     meaning: "this node's address on the overlay: the first of its subnet, alone in its prefix",
   };
+  if (foreign) {
+    const meaning = "a VTEP of another network than the file's";
+    return { rows: [{ ...row, status: "unchecked", meaning }], findings: [] };
+  }
   if (own === undefined) return { rows: [{ ...row, status: "unchecked" }], findings: [] };
-  const want = inetOf(addressOf(networkOf(own.subnet)), FAMILIES[family].bits);
+  const want = vtepAddress(own.subnet);
   if (have.includes(want)) return judged(row);
   return judged(row, {
     id: "vtep-address",
@@ -82,8 +97,8 @@ function vtepAddress({ facts }: Overlay, { name, family }: Vtep, told?: Told): J
       ? `${name} has no IPv${family} address, ${own.subnetKey}=${own.subnet} wants ${want}`
       : `${name} has ${have.join(", ")}, ${own.subnetKey}=${own.subnet} wants ${want}`,
     breaks: "this node's own packets to pods of other nodes carry a source that nobody can answer",
-    fix:
-      `twill's daemon puts this right by itself while it runs; by hand: ip address add ${want} dev ${name}`,
+    fix: DAEMON,
+    command: `ip address add ${want} dev ${name}`,
   });
 }
 
@@ -101,8 +116,8 @@ function vtepMtu(facts: readonly Fact[], vtep: Vtep, told: Told | undefined): Ju
       short: "too large",
       what: `${name} has MTU ${mtu}, but ${underlay} (MTU ${lower!.mtu}) carries only ${room}`,
       breaks: "small packets pass and large ones vanish: connections open, then hang",
-      fix: `restart the daemon, which takes the MTU of ${underlay}; by hand: ` +
-        `ip link set ${name} mtu ${room}`,
+      fix: `restart the daemon, which takes the MTU of ${underlay}; by hand:`,
+      command: `ip link set ${name} mtu ${room}`,
     });
   }
   if (told !== undefined && told.mtu > mtu) {
@@ -148,35 +163,6 @@ function vtepMtu(facts: readonly Fact[], vtep: Vtep, told: Told | undefined): Ju
   return { rows: [...rows, ...uplink], findings: found };
 }
 
-/** A subnet without a VTEP, although the MTU says that packets are encapsulated. */
-function missingVteps({ facts, vteps }: Overlay, told: Told | undefined): Judgement {
-  const none = { rows: [], findings: [] };
-  if (told === undefined) return none;
-  const uplink = facts.find((fact) => fact.kind === "route" && DEFAULTS.has(fact.dst));
-  const uplinkMtu = uplink?.kind === "route" && uplink.dev !== undefined
-    ? linkOf(facts, uplink.dev)?.mtu
-    : undefined;
-  const missing = told.families.filter(({ family }) => !vteps.some((v) => v.family === family));
-  // A sibling proves vxlan; otherwise only the arithmetic of its headers hints at it.
-  const isVxlan = vteps.length > 0 ||
-    missing.some(({ family }) =>
-      uplinkMtu !== undefined && told.mtu === uplinkMtu - OVERHEAD[family]
-    );
-  if (!isVxlan) return none;
-  const findings = missing.map(({ family, subnetKey }): Finding => ({
-    id: "no-vtep",
-    subject: subnetKey,
-    short: "no VTEP",
-    what: `this node has no IPv${family} VTEP (a link named ${DEVICE[family]}), and FLANNEL_MTU=` +
-      `${told.mtu} is that of a vxlan network`,
-    breaks: "no packet reaches a pod of another node",
-    fix: "twill's daemon makes it again: see whether it runs, and its log",
-  }));
-  return { rows: [], findings };
-}
-
-const DEVICE = { 4: "flannel.N", 6: "flannel-v6.N" } as const satisfies Record<Family, string>;
-
 /** The pods' bridge: its addresses, and the MTU of what is plugged into it. */
 function bridgePart({ facts, bridge }: Overlay, told: Told | undefined): Judgement {
   if (bridge === undefined) {
@@ -221,8 +207,10 @@ function bridgeAddress(
       `${subnetKey} says ${subnet}`,
     breaks: "new pods get addresses that the bridge does not serve, or fail with " +
       `"${name} already has an IP address different from ${subnet}"`,
-    fix: "the node's subnet has changed: move the pods away, then ip link delete " +
-      `${name}; the next pod makes it again`,
+    fix:
+      "the node's subnet has changed: move the pods away, then delete the bridge; the next pod " +
+      "makes it again:",
+    command: `ip link delete ${name}`,
   });
 }
 
@@ -248,8 +236,4 @@ function podMtu(facts: readonly Fact[], { name }: LinkFact, want: number): Judge
     breaks: "these pods send packets that the overlay cannot carry: large ones vanish",
     fix: "delete these pods; their successors get the MTU of the file",
   });
-}
-
-function linkOf(facts: readonly Fact[], name: string): LinkFact | undefined {
-  return facts.find((fact): fact is LinkFact => fact.kind === "link" && fact.name === name);
 }

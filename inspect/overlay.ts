@@ -14,9 +14,11 @@ import {
   type Family,
   familyOf,
   type Inet,
+  inetOf,
   type Ip,
   ipNumber,
   lengthOf,
+  networkOf,
 } from "../engine/ip.ts";
 import type { Mac } from "../engine/mac.ts";
 import type { SubnetEnv } from "../engine/subnet_env.ts";
@@ -43,6 +45,8 @@ export interface Vtep {
   readonly local?: Ip;
   /** The link that carries the outer packets. */
   readonly underlay?: string;
+  /** Another VTEP of its family has this node's subnet: this one is of another network. */
+  readonly foreign: boolean;
 }
 
 /** All that the commands know of a node. */
@@ -72,14 +76,27 @@ export function overlayOf(file: SubnetFile, facts: readonly Fact[]): Overlay {
   const env = file.kind === "read" ? file.env : undefined;
   const subnets = [env?.subnet, env?.subnet6].filter((subnet) => subnet !== undefined);
   const bridge = bridgeOf(facts, subnets);
+  const vteps = vtepsOf(facts);
+  const isOurs = ({ name }: Vtep, inet: Inet): boolean =>
+    addressesOf(facts, name, familyOf(inet)).includes(vtepAddress(inet));
   return {
     file,
     facts,
-    vteps: vtepsOf(facts),
+    vteps: vteps.map((vtep) => {
+      const inet = subnets.find((subnet) => familyOf(subnet) === vtep.family);
+      const foreign = inet !== undefined && !isOurs(vtep, inet) &&
+        vteps.some((other) => other.family === vtep.family && isOurs(other, inet));
+      return { ...vtep, foreign };
+    }),
     networks: env === undefined ? [] : [...env.networks, ...env.networks6],
     subnets,
     ...(bridge === undefined ? {} : { bridge }),
   };
+}
+
+/** The address that the VTEP of a subnet has: the subnet's base, alone in its prefix. */
+export function vtepAddress(subnet: Inet): Inet {
+  return inetOf(addressOf(networkOf(subnet)), FAMILIES[familyOf(subnet)].bits);
 }
 
 /** The VTEPs among the links: of kind vxlan and with a name that flannel or we give. */
@@ -96,6 +113,7 @@ export function vtepsOf(facts: readonly Fact[]): Vtep[] {
       vni,
       port,
       up: up.has(fact.name),
+      foreign: false,
       ...(fact.mtu === undefined ? {} : { mtu: fact.mtu }),
       ...(fact.mac === undefined ? {} : { mac: fact.mac }),
       ...(local === undefined ? {} : { local }),
@@ -122,6 +140,11 @@ export function addressesOf(facts: readonly Fact[], dev: string, family: Family)
     fact.kind === "address" && fact.dev === dev && familyOf(fact.inet) === family &&
     !isLinkLocal(addressOf(fact.inet))
   ).map(({ inet }) => inet);
+}
+
+/** The link of that name. */
+export function linkOf(facts: readonly Fact[], name: string): LinkFact | undefined {
+  return facts.find((fact): fact is LinkFact => fact.kind === "link" && fact.name === name);
 }
 
 /** True when the whole prefix lies in one of the networks. */

@@ -63,6 +63,7 @@ export function peersJson(
       mac: vtep.mac ?? null,
       local: vtep.local ?? null,
       underlay: vtep.underlay ?? null,
+      foreign: vtep.foreign,
     })),
     items: peers.map(({ peer, findings }) => ({
       name: nameOfPeer(peer),

@@ -10,93 +10,82 @@
  */
 
 import { Buffer } from "node:buffer";
-import { Etcd3, type IOptions, isRecoverableError } from "etcd3";
+import {
+  Etcd3,
+  EtcdAuthenticationFailedError,
+  EtcdPermissionDeniedError,
+  GRPCUnauthenticatedError,
+  type IOptions,
+  isRecoverableError,
+} from "etcd3";
 import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
 import { unless } from "../wait.ts";
+import type {
+  EtcdEvent,
+  EtcdLease,
+  EtcdRecord,
+  EtcdWatcher,
+  PutCondition,
+  WatchEnd,
+} from "./etcd_api.ts";
+import { channelSettings, withHeaders } from "./etcd_channel.ts";
+import { type EtcdEndpoint, parseEndpoint, wordsOf } from "./etcd_endpoint.ts";
+import type { EtcdTls } from "./etcd_tls.ts";
 
 /** How to reach etcd. */
 export interface EtcdOptions {
-  /** `http://host:port` or `https://host:port`. */
+  /** `http://host:port` or `https://host:port`; without a scheme `tls` decides. */
   readonly endpoints: readonly string[];
-  /** PEM texts for `https` endpoints; without `ca` the system's authorities count. */
-  readonly tls?: {
-    readonly ca?: Uint8Array;
-    readonly cert?: Uint8Array;
-    readonly key?: Uint8Array;
-  };
+  /** For `https` endpoints, asked for each new connection; absent: the system's authorities. */
+  readonly tls?: () => EtcdTls;
   readonly auth?: { readonly username: string; readonly password: string };
   /** Milliseconds for one request, all endpoints together; 5,000 unless set. */
   readonly deadline?: number;
 }
 
-/** A key with its value, as text. */
-export interface EtcdRecord {
-  readonly key: string;
-  readonly value: string;
-  /** Id of the etcd lease that ends the key; `0` for none. */
-  readonly lease: string;
-  /** Grows with each change of the key. */
-  readonly modRevision: string;
-}
-
-/** An etcd lease: a time to live that keys can be bound to. */
-export interface EtcdLease {
-  readonly id: string;
-  /** Seconds granted. */
-  readonly ttl: number;
-}
-
-/** One change that a watch saw; a delete has no value. */
-export type EtcdEvent =
-  | { readonly kind: "put"; readonly record: EtcdRecord }
-  | { readonly kind: "delete"; readonly key: string };
-
-/** What a put may depend on, and what ends the key. */
-export interface PutCondition {
-  /** `modRevision` that the key must have; `0`: the key must not exist. */
-  readonly ifRevision: string;
-  /** Id of the lease to bind the key to; absent: the key keeps the one it has, or none. */
-  readonly lease?: string;
-}
-
-/** Why a watch has ended. */
-export type WatchEnd =
-  /** The watch wanted to begin before what etcd still remembers. */
-  | { readonly kind: "compacted"; readonly revision: string }
-  | { readonly kind: "failed"; readonly error: OpError };
-
-/** What a watch calls. */
-export interface EtcdWatcher {
-  /** etcd has confirmed the watch. */
-  opened(): void;
-  /** The changes of one answer, in order. */
-  changed(events: readonly EtcdEvent[]): void;
-  /** The watch is over, once and for all; not called after it was disposed of. */
-  ended(why: WatchEnd): void;
-}
-
 /** The requests a store makes; what tests replace. */
 export type EtcdApi = Omit<EtcdClient, never>;
 
+/** One member, and the library's client for it. */
+interface Member {
+  readonly endpoint: EtcdEndpoint;
+  readonly client: Etcd3;
+}
+
 /** A connection to etcd. */
 export class EtcdClient implements Disposable {
-  readonly #clients: readonly Etcd3[];
+  readonly #members: readonly Member[];
+  readonly #auth: EtcdOptions["auth"];
+  /** Milliseconds that one member has for one request. */
+  readonly #share: number;
   readonly #deadline: number;
-  /** Index of the endpoint that answered last. */
+  /** Index of the member that answered last. */
   #current = 0;
+  /** Shown with each call once etcd knows who we are; all members take it. */
+  #token: string | undefined;
+  #login: Promise<string> | undefined;
 
-  /** Does not connect yet. @throws {TypeError} when there is no endpoint. */
-  constructor(options: EtcdOptions) {
-    if (options.endpoints.length === 0) throw new TypeError("etcd needs at least one endpoint");
-    this.#deadline = options.deadline ?? 5_000;
-    this.#clients = options.endpoints.map((endpoint) =>
-      new Etcd3(this.#optionsFor(endpoint, options))
-    );
+  /**
+   * Does not connect yet.
+   *
+   * @throws {SyntaxError} for what is no endpoint.
+   * @throws {TypeError} when there is none.
+   */
+  constructor({ endpoints, tls, auth, deadline = 5_000 }: EtcdOptions) {
+    if (endpoints.length === 0) throw new TypeError("etcd needs at least one endpoint");
+    this.#auth = auth;
+    this.#deadline = deadline;
+    // One request may have to ask every member within the deadline.
+    this.#share = Math.max(500, Math.floor(deadline / endpoints.length));
+    this.#members = endpoints.map((text) => {
+      const endpoint = parseEndpoint(text, tls !== undefined);
+      return { endpoint, client: new Etcd3(this.#optionsFor(endpoint, tls ?? (() => ({})))) };
+    });
   }
 
   /** Closes all connections. */
   [Symbol.dispose](): void {
-    for (const client of this.#clients) client.close();
+    for (const { client } of this.#members) client.close();
   }
 
   /** One key, or undefined. @throws {OpError} */
@@ -130,7 +119,7 @@ export class EtcdClient implements Disposable {
   async put(
     key: string,
     value: string,
-    { ifRevision, lease }: PutCondition,
+    { ifRevision, lease, also }: PutCondition,
     signal: AbortSignal,
   ): Promise<boolean> {
     const bytes = Buffer.from(key);
@@ -144,7 +133,10 @@ export class EtcdClient implements Disposable {
     const answer = await this.#call("write etcd key", key, signal, (c) =>
       c.kv.txn({
         compare: [{ key: bytes, target: "Mod", result: "Equal", mod_revision: ifRevision }],
-        success: [{ request_put: put }],
+        success: [
+          { request_put: put },
+          ...(also === undefined ? [] : [{ request_put: asBytes(also) }]),
+        ],
         failure: [{ request_range: { key: bytes } }],
       }));
     if (answer.succeeded) return true;
@@ -152,13 +144,19 @@ export class EtcdClient implements Disposable {
     return now !== undefined && now.value === value && (lease === undefined || now.lease === lease);
   }
 
-  /** Removes a key if it still has this revision. @throws {OpError} */
-  async remove(key: string, ifRevision: string, signal: AbortSignal): Promise<boolean> {
+  /** Removes a key, and another with it, if it still has this revision. @throws {OpError} */
+  async remove(
+    key: string,
+    ifRevision: string,
+    signal: AbortSignal,
+    also?: string,
+  ): Promise<boolean> {
     const bytes = Buffer.from(key);
+    const keys = also === undefined ? [bytes] : [bytes, Buffer.from(also)];
     const answer = await this.#call("remove etcd key", key, signal, (c) =>
       c.kv.txn({
         compare: [{ key: bytes, target: "Mod", result: "Equal", mod_revision: ifRevision }],
-        success: [{ request_delete_range: { key: bytes } }],
+        success: keys.map((key) => ({ request_delete_range: { key } })),
       }));
     return answer.succeeded;
   }
@@ -211,13 +209,21 @@ export class EtcdClient implements Disposable {
       stop();
       watcher.ended(why);
     };
-    const fail = (cause: unknown, words?: string): void =>
-      end({ kind: "failed", error: failure("watch etcd keys", prefix, cause, words) });
+    const fail = (cause: unknown, words = this.#words(cause)): void => {
+      const kernel = `${this.#members[index]!.endpoint.url}: ${words}`;
+      const error = new OpError("watch etcd keys", prefix, {
+        code: ErrorCode.store,
+        kernel,
+        cause,
+      });
+      end({ kind: "failed", error });
+    };
     const patience = setTimeout(() => {
       this.#next(index);
       fail(undefined, `no answer within ${this.#deadline} ms`);
     }, this.#deadline);
-    this.#clients[index]!.watchClient.watch(WITH_LEADER).then((duplex) => {
+    const { watchClient } = this.#members[index]!.client;
+    watchClient.watch(this.#headers({ hasleader: "true" })).then((duplex) => {
       stream = duplex;
       duplex.on("error", (e) => {
         if (over) return;
@@ -241,52 +247,116 @@ export class EtcdClient implements Disposable {
     return { [Symbol.dispose]: stop };
   }
 
-  /** Asks the endpoint that answered last, then each of the others once. */
+  /** Asks the member that answered last, then each of the others once. */
   async #call<T>(
     deed: string,
     object: string,
     signal: AbortSignal,
     request: (client: Etcd3) => Promise<T>,
   ): Promise<T> {
+    const failed = new Map<Member, string>();
     let last: unknown;
-    for (let tries = 0; tries < this.#clients.length; tries++) {
-      const index = this.#current;
+    for (;;) {
+      const index = this.#unasked(failed);
+      const member = this.#members[index];
+      if (member === undefined) break;
       try {
-        return await unless(signal, request(this.#clients[index]!));
+        return await unless(signal, this.#ask(member.client, request));
       } catch (e) {
         signal.throwIfAborted();
         last = e;
         if (!(e instanceof Error) || !isRecoverableError(e)) break;
+        failed.set(member, this.#words(e));
         this.#next(index);
       }
     }
-    throw failure(deed, object, last);
+    throw this.#failure(deed, object, last, failed);
   }
 
-  /** The endpoint did not answer: asks another one from now on, unless that happened already. */
-  #next(failed: number): void {
-    if (this.#current === failed) this.#current = (failed + 1) % this.#clients.length;
+  /** One request to one member, with a token where etcd wants one. */
+  async #ask<T>(client: Etcd3, request: (client: Etcd3) => Promise<T>): Promise<T> {
+    if (this.#auth === undefined) return await request(client);
+    for (let again = false;; again = true) {
+      const token = this.#token ??= await this.#logIn(client);
+      try {
+        return await request(client);
+      } catch (e) {
+        // Tokens run out, and a member that starts again knows none.
+        if (again || !(e instanceof GRPCUnauthenticatedError)) throw e;
+        if (this.#token === token) this.#token = undefined;
+      }
+    }
   }
 
-  #optionsFor(endpoint: string, { endpoints, tls, auth }: EtcdOptions): IOptions {
-    // One request may have to ask every endpoint within the deadline.
-    const share = Math.max(500, Math.floor(this.#deadline / endpoints.length));
-    const deadline = (): { deadline: number } => ({ deadline: Date.now() + share });
-    return {
-      hosts: endpoint,
-      ...(tls && endpoint.startsWith("https:") && { credentials: credentialsOf(tls) }),
-      ...(auth && { auth: { ...auth, callOptions: deadline } }),
-      defaultCallOptions: ({ isStream }) => isStream ? {} : deadline(),
-      faultHandling: { host: () => ONCE, global: ONCE },
-      grpcOptions: {
-        // All leases come in one answer.
-        "grpc.max_receive_message_length": 256 << 20,
-        // A watch on a dead connection hears nothing; etcd allows a ping each 5 s.
-        "grpc.keepalive_time_ms": 10_000,
-        "grpc.keepalive_timeout_ms": 5_000,
-        "grpc.initial_reconnect_backoff_ms": 100,
-        "grpc.max_reconnect_backoff_ms": 1_000,
+  /** Fetches a token; empty when etcd wants none. One request for all calls that need it now. */
+  #logIn({ auth }: Etcd3): Promise<string> {
+    const { username: name, password } = this.#auth!;
+    // Not by the library's own log-in: it knows neither our certificate checks nor our deadline.
+    return this.#login ??= auth.authenticate({ name, password }).then(
+      ({ token }) => token,
+      (e) => {
+        if (/authentication is not enabled/.test(messageOf(e))) return "";
+        throw e;
       },
+    ).finally(() => this.#login = undefined);
+  }
+
+  /** Index of the member to ask next: the current one, or the first one behind it. Else -1. */
+  #unasked(asked: ReadonlyMap<Member, unknown>): number {
+    const all = this.#members;
+    const order = all.map((_, i) => (this.#current + i) % all.length);
+    return order.find((i) => !asked.has(all[i]!)) ?? -1;
+  }
+
+  /** The member did not answer: asks another one from now on, unless that happened already. */
+  #next(failed: number): void {
+    if (this.#current === failed) this.#current = (failed + 1) % this.#members.length;
+  }
+
+  #words(cause: unknown): string {
+    return wordsOf(messageOf(cause), this.#share);
+  }
+
+  /** @param failed what each member that was asked in vain said. */
+  #failure(
+    deed: string,
+    object: string,
+    cause: unknown,
+    failed: ReadonlyMap<Member, string>,
+  ): OpError {
+    // In the order of the flag: the same trouble has the same words, wherever asking began.
+    const silent = this.#members.flatMap((member) => {
+      const words = failed.get(member);
+      return words === undefined ? [] : [`${member.endpoint.url}: ${words}`];
+    });
+    if (failed.size === this.#members.length) {
+      const kernel = silent.join("; ");
+      return new OpError(deed, object, { code: ErrorCode.store, kernel, cause });
+    }
+    const denied = cause instanceof EtcdPermissionDeniedError;
+    const advice = denied
+      ? "Grant the etcd user's role to read and write all keys below --etcd-prefix"
+      : cause instanceof EtcdAuthenticationFailedError
+      ? "Check --etcd-username and FLANNELD_ETCD_PASSWORD"
+      : undefined;
+    const code = denied ? ErrorCode.denied : ErrorCode.store;
+    return new OpError(deed, object, { code, kernel: this.#words(cause), advice, cause });
+  }
+
+  /** Call options: these headers, and the token as it is when the call starts. */
+  #headers(headers: Readonly<Record<string, string>> = {}): CallOptions {
+    const all = withHeaders(() => this.#token ? { ...headers, token: this.#token } : headers);
+    return { interceptors: [all] } as CallOptions;
+  }
+
+  #optionsFor(endpoint: EtcdEndpoint, tls: () => EtcdTls): IOptions {
+    const headers = this.#headers();
+    return {
+      hosts: endpoint.target,
+      defaultCallOptions: ({ isStream }) =>
+        isStream ? headers : { ...headers, deadline: Date.now() + this.#share },
+      faultHandling: { host: () => ONCE, global: ONCE },
+      grpcOptions: channelSettings(endpoint, tls) as NonNullable<IOptions["grpcOptions"]>,
     };
   }
 }
@@ -297,31 +367,7 @@ const ONCE = {
     await task({ signal: new AbortController().signal }),
 } as unknown as NonNullable<NonNullable<IOptions["faultHandling"]>["global"]>;
 
-type WatchCallOptions = NonNullable<Parameters<Etcd3["watchClient"]["watch"]>[0]>;
-
-/** A member that has lost its leader ends the watch, and does not stay silent. */
-const WITH_LEADER: WatchCallOptions = {
-  interceptors: [(options, nextCall) => {
-    const call = nextCall(options);
-    const start = call.start.bind(call);
-    call.start = (metadata, listener) => {
-      metadata.set("hasleader", "true");
-      start(metadata, listener);
-    };
-    return call as ReturnType<NonNullable<WatchCallOptions["interceptors"]>[number]>;
-  }],
-};
-
-type Credentials = NonNullable<IOptions["credentials"]>;
-
-function credentialsOf({ ca, cert, key }: NonNullable<EtcdOptions["tls"]>): Credentials {
-  // The library passes an absent authority on, which means those of the system.
-  return {
-    ...(ca && { rootCertificate: Buffer.from(ca) }),
-    ...(cert && { certChain: Buffer.from(cert) }),
-    ...(key && { privateKey: Buffer.from(key) }),
-  } as Credentials;
-}
+type CallOptions = NonNullable<Parameters<Etcd3["watchClient"]["watch"]>[0]>;
 
 /** The half-open range of all keys with this prefix: up to the prefix with its last byte raised. */
 function rangeOf(prefix: string): { key: Buffer; range_end: Buffer } {
@@ -349,8 +395,10 @@ function toEvent({ type, kv }: { type: string; kv: Parameters<typeof toRecord>[0
     : { kind: "put", record: toRecord(kv) };
 }
 
-function failure(deed: string, object: string, cause: unknown, kernel?: string): OpError {
-  // gRPC puts a number and a name before the words, the library the name of its class.
-  const words = kernel ?? messageOf(cause).replace(/^(\w+: )?\d+ [A-Z_]+: /, "");
-  return new OpError(deed, object, { code: ErrorCode.store, kernel: words, cause });
+function asBytes({ key, value, lease }: NonNullable<PutCondition["also"]>): {
+  key: Buffer;
+  value: Buffer;
+  lease: string;
+} {
+  return { key: Buffer.from(key), value: Buffer.from(value), lease };
 }

@@ -21,7 +21,8 @@ import {
 import type { LeaseRanges } from "../../engine/net_conf.ts";
 import type { Log } from "../log.ts";
 import { Backoff, Mark, sleep } from "../wait.ts";
-import type { EtcdApi, EtcdRecord } from "./etcd.ts";
+import type { EtcdApi } from "./etcd.ts";
+import type { EtcdRecord } from "./etcd_api.ts";
 import { claimsOf, type EtcdView, readEntry } from "./etcd_view.ts";
 import type { LeaseRequest } from "./store.ts";
 

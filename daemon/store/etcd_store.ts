@@ -19,7 +19,8 @@ import {
 } from "../../engine/net_conf.ts";
 import type { Log } from "../log.ts";
 import { Backoff, Mark, sleep } from "../wait.ts";
-import type { EtcdApi, WatchEnd } from "./etcd.ts";
+import type { EtcdApi } from "./etcd.ts";
+import type { WatchEnd } from "./etcd_api.ts";
 import { EtcdLease } from "./etcd_lease.ts";
 import { EtcdView } from "./etcd_view.ts";
 import type { KnownSelf, LeaseRequest, Snapshot, Store, StoreStatus } from "./store.ts";

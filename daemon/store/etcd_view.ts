@@ -14,7 +14,7 @@ import {
   parseLeaseKey,
   parseLeaseValue,
 } from "../../engine/lease.ts";
-import type { EtcdEvent, EtcdRecord } from "./etcd.ts";
+import type { EtcdEvent, EtcdRecord } from "./etcd_api.ts";
 import type { BadRecord } from "./store.ts";
 
 /** One key: what it says, or last said, and what is wrong with it now. */

@@ -91,6 +91,8 @@ export const BRIDGE = {
   stpState: { type: 5, as: u32 },
   /** 0 or 1. */
   vlanFiltering: { type: 7, as: u8 },
+  /** Number of the tag's protocol; a kernel that cannot tell VLANs apart does not say it. */
+  vlanProtocol: { type: 8, as: be16 },
 } as const;
 /** Driver data of a bridge. */
 export type Bridge = Decoded<typeof BRIDGE>;

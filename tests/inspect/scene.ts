@@ -1,0 +1,250 @@
+/**
+ * A node on paper: its facts, its files, and the whole of `twill inspect` run on them.
+ *
+ * @module
+ */
+
+import { runInspect } from "../../inspect/app.ts";
+import type { InspectContext } from "../../inspect/context.ts";
+import type { Fact, RouteFact, Scope } from "../../engine/fact.ts";
+import { parseCidr, parseInet, parseIp } from "../../engine/ip.ts";
+import { parseMac } from "../../engine/mac.ts";
+
+/** The subnet file of the node on paper. */
+export const ENV = `FLANNEL_NETWORK=10.244.0.0/16
+FLANNEL_SUBNET=10.244.1.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=true
+`;
+
+/** The same node in both families. */
+export const ENV_DUAL = `FLANNEL_NETWORK=10.244.0.0/16
+FLANNEL_SUBNET=10.244.1.1/24
+FLANNEL_IPV6_NETWORK=fd00:244::/48
+FLANNEL_IPV6_SUBNET=fd00:244:0:1::1/64
+FLANNEL_MTU=1430
+FLANNEL_IPMASQ=true
+`;
+
+const where = "host";
+
+/** A link with its state. */
+export function link(name: string, mtu: number, driver: "bridge" | "veth" | ""): Fact[] {
+  return [
+    {
+      kind: "link",
+      where,
+      name,
+      mtu,
+      driver: driver === "" ? { kind: "other", name: "" } : { kind: driver },
+    },
+    { kind: "up", where, dev: name, up: true },
+  ];
+}
+
+/** An address on a link. */
+export function address(dev: string, inet: string): Fact {
+  return { kind: "address", where, dev, inet: parseInet(inet) };
+}
+
+/** A route as the kernel tells it. */
+export function route(
+  dst: string,
+  dev: string | undefined,
+  rest: Partial<RouteFact> & { readonly gateway?: string } = {},
+): RouteFact {
+  const { gateway, ...fields } = rest;
+  return {
+    kind: "route",
+    where,
+    dst: parseCidr(dst),
+    ...(dev === undefined ? {} : { dev }),
+    ...(gateway === undefined ? {} : { via: parseIp(gateway) }),
+    onlink: false,
+    blackhole: false,
+    protocol: 2,
+    metric: 0,
+    table: 254,
+    scope: gateway === undefined ? 253 : 0,
+    ...fields,
+  };
+}
+
+/** A permanent neighbour. */
+export function neighbour(dev: string, ip: string, mac: string): Fact {
+  return { kind: "neighbour", where, dev, ip: parseIp(ip), mac: parseMac(mac) };
+}
+
+/** A permanent forwarding entry. */
+export function fdb(dev: string, mac: string, remote: string): Fact {
+  return { kind: "fdb", where, dev, mac: parseMac(mac), remote: parseIp(remote) };
+}
+
+/** The three entries of peer N: pods in 10.244.N.0/24, node at 192.0.2.N. */
+export function peer(n: number, protocol = 146): [RouteFact, Fact, Fact] {
+  const [base, mac] = [`10.244.${n}.0`, `02:00:00:00:0${n}:04`];
+  return [
+    route(`${base}/24`, "flannel.1", { gateway: base, onlink: true, protocol }),
+    neighbour("flannel.1", base, mac),
+    fdb("flannel.1", mac, `192.0.2.${n}`),
+  ];
+}
+
+/** The same in IPv6: pods in fd00:244:0:N::/64, node at 2001:db8::N. */
+export function peer6(n: number): [RouteFact, Fact, Fact] {
+  const [base, mac] = [`fd00:244:0:${n}::`, `02:00:00:00:0${n}:06`];
+  return [
+    route(`${base}/64`, "flannel-v6.1", { gateway: base, onlink: true, protocol: 146 }),
+    neighbour("flannel-v6.1", base, mac),
+    fdb("flannel-v6.1", mac, `2001:db8::${n}`),
+  ];
+}
+
+/** The uplink, with a default route. */
+export function uplink(mtu = 1500): Fact[] {
+  return [
+    ...link("eth0", mtu, ""),
+    address("eth0", "192.0.2.1/24"),
+    route("0.0.0.0/0", "eth0", { gateway: "192.0.2.254", protocol: 3 }),
+    route("192.0.2.0/24", "eth0", { src: parseIp("192.0.2.1") }),
+  ];
+}
+
+/** The IPv4 VTEP of node 1. */
+export function vtep(mtu = 1450): Fact[] {
+  const driver = { kind: "vxlan", vni: 1, port: 8472, underlay: "eth0" } as const;
+  return [
+    {
+      kind: "link",
+      where,
+      name: "flannel.1",
+      mtu,
+      mac: parseMac("02:00:00:00:01:04"),
+      driver: { ...driver, local: parseIp("192.0.2.1") },
+    },
+    { kind: "up", where, dev: "flannel.1", up: true },
+    address("flannel.1", "10.244.1.0/32"),
+  ];
+}
+
+/** The IPv6 VTEP of node 1. */
+export function vtep6(mtu = 1430): Fact[] {
+  const driver = { kind: "vxlan", vni: 1, port: 8472, underlay: "eth0" } as const;
+  return [
+    {
+      kind: "link",
+      where,
+      name: "flannel-v6.1",
+      mtu,
+      mac: parseMac("02:00:00:00:01:06"),
+      driver: { ...driver, local: parseIp("2001:db8::1") },
+    },
+    { kind: "up", where, dev: "flannel-v6.1", up: true },
+    address("flannel-v6.1", "fd00:244:0:1::/128"),
+    address("flannel-v6.1", "fe80::1/64"),
+    // What the kernel adds by itself for each link and address.
+    route("fd00:244:0:1::/128", "flannel-v6.1", { metric: 256 }),
+    route("fe80::/64", "flannel-v6.1", { metric: 256 }),
+  ];
+}
+
+/** The pods' bridge with one pod on it. */
+export function bridge(inet = "10.244.1.1/24", podMtu = 1450): Fact[] {
+  return [
+    ...link("cni0", podMtu, "bridge"),
+    address("cni0", inet),
+    route("10.244.1.0/24", "cni0", { src: parseIp("10.244.1.1") }),
+    ...link("veth1", podMtu, "veth"),
+    { kind: "port", where, dev: "veth1", bridge: "cni0" },
+  ];
+}
+
+/** Node 1 as it should be, with peers 2 and 3 (a flannel node). */
+export const HEALTHY: readonly Fact[] = [
+  ...uplink(),
+  ...vtep(),
+  ...bridge(),
+  ...peer(2),
+  ...peer(3, 3),
+];
+
+/** What the program is run with. */
+export interface Scene {
+  /** A function stands for a kernel that cannot be read. */
+  readonly facts?: readonly Fact[] | (() => never);
+  /** By path; a function throws. Absent: the subnet file of node 1 alone. */
+  readonly files?: Readonly<Record<string, string | (() => never)>>;
+  readonly colour?: boolean;
+  readonly width?: number;
+}
+
+/** How it ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `twill inspect …` on a scene; `line` is split at spaces. */
+export async function inspect(line: string, scene: Scene = {}): Promise<Outcome> {
+  const out = { stdout: "", stderr: "" };
+  const files = scene.files ?? { "/run/flannel/subnet.env": ENV };
+  let open = 0;
+  const context: InspectContext = {
+    process: {
+      stdout: { write: (text) => void (out.stdout += text) },
+      stderr: { write: (text) => void (out.stderr += text) },
+    },
+    open: () => {
+      const { facts = HEALTHY } = scene;
+      if (typeof facts === "function") return Promise.reject(thrownBy(facts));
+      open++;
+      return Promise.resolve({
+        read: (scope) => facts.filter((fact) => isIn(scope, fact)),
+        [Symbol.dispose]: () => void open--,
+      });
+    },
+    readFile: (path) => {
+      const text = files[path];
+      if (text === undefined) throw new Deno.errors.NotFound(path);
+      return typeof text === "string" ? text : text();
+    },
+    colour: scene.colour ?? false,
+    ...(scene.width === undefined ? {} : { width: scene.width }),
+  };
+  const args = line.split(" ").filter((word) => word !== "");
+  const code = await runInspect(args, context);
+  if (open !== 0) throw new Error("the kernel was not closed");
+  return { code, ...out };
+}
+
+function thrownBy(work: () => never): unknown {
+  try {
+    return work();
+  } catch (e) {
+    return e;
+  }
+}
+
+/** What a kernel gives for a scope. */
+function isIn(scope: Scope, fact: Fact): boolean {
+  const lists = (list: readonly string[] | "all" | undefined, name: string): boolean =>
+    list === "all" || list?.includes(name) === true;
+  switch (fact.kind) {
+    case "link":
+      return lists(scope.links, fact.name);
+    case "up":
+    case "port":
+      return lists(scope.links, fact.dev);
+    case "address":
+      return lists(scope.addresses, fact.dev);
+    case "route":
+      return scope.routes === true;
+    case "neighbour":
+      return lists(scope.neighbours, fact.dev);
+    case "fdb":
+      return lists(scope.fdb, fact.dev);
+    default:
+      return false;
+  }
+}

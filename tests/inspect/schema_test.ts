@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { ENV_DUAL, fdb, HEALTHY, inspect, peer, peer6, route, type Scene, vtep6 } from "./scene.ts";
+
+/** The part of JSON Schema that our documents need. */
+interface Schema {
+  readonly type?: string | readonly string[];
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  readonly items?: Schema;
+}
+
+function typeOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return Number.isInteger(value) ? "integer" : typeof value;
+}
+
+/** Where a value is not as the schema says; unlike JSON Schema, unknown keys are errors too. */
+function errors(schema: Schema, value: unknown, at: string): string[] {
+  const type = typeOf(value);
+  if ("const" in schema && value !== schema.const) return [`${at} is not ${schema.const}`];
+  if (schema.enum !== undefined && !schema.enum.includes(value)) return [`${at}: ${value}`];
+  if (schema.type !== undefined && ![schema.type].flat().includes(type)) return [`${at}: ${type}`];
+  if (Array.isArray(value)) {
+    return value.flatMap((one, i) => errors(schema.items ?? {}, one, `${at}[${i}]`));
+  }
+  if (type !== "object") return [];
+  const object = value as Readonly<Record<string, unknown>>;
+  const known = schema.properties ?? {};
+  return [
+    ...(schema.required ?? []).filter((key) => !(key in object)).map((key) => `${at} lacks ${key}`),
+    ...Object.entries(object).flatMap(([key, one]) =>
+      key in known ? errors(known[key]!, one, `${at}.${key}`) : [`${at}.${key} is not described`]
+    ),
+  ];
+}
+
+const SCENES: Readonly<Record<string, Scene>> = {
+  "a healthy node": {},
+  "both families": {
+    facts: [...HEALTHY, ...vtep6(), ...peer6(2)],
+    files: { "/run/flannel/subnet.env": ENV_DUAL },
+  },
+  "faults of every kind of entry": {
+    facts: [
+      ...HEALTHY,
+      ...peer(4).slice(0, 1),
+      ...peer(5).slice(1),
+      ...peer(6).slice(0, 2),
+      fdb("flannel.1", "02:00:00:00:09:04", "192.0.2.9"),
+      route("10.244.9.0/24", "eth0", { gateway: "192.0.2.9", protocol: 4 }),
+      route("10.244.0.0/16", undefined, { blackhole: true }),
+    ],
+  },
+  "nothing at all": { facts: [], files: {} },
+};
+
+for (const command of ["subnet", "routes --all", "peers"]) {
+  const [kind] = command.split(" ");
+  for (const [name, scene] of Object.entries(SCENES)) {
+    Deno.test(`schema: ${command} of ${name} is as docs/schema says`, async () => {
+      const path = new URL(`../../docs/schema/inspect_${kind}.json`, import.meta.url);
+      const schema = JSON.parse(Deno.readTextFileSync(path));
+      const { stdout } = await inspect(`${command} -o json`, scene);
+      assert.deepEqual(errors(schema, JSON.parse(stdout), kind!), []);
+    });
+  }
+}
