@@ -7,7 +7,7 @@
  * @module
  */
 
-import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { messageOf, OpError } from "../engine/errors.ts";
 import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
 import { notify } from "../ffi/notify.ts";
 import { versionLine } from "../version.ts";

@@ -23,6 +23,8 @@ import type { Log } from "../log.ts";
 import { Backoff, Mark, sleep } from "../wait.ts";
 import type { EtcdApi } from "./etcd.ts";
 import type { EtcdRecord } from "./etcd_api.ts";
+import type { Marks } from "./etcd_marks.ts";
+import { Rivals } from "./etcd_rivals.ts";
 import { claimsOf, type EtcdView, readEntry } from "./etcd_view.ts";
 import type { LeaseRequest } from "./store.ts";
 
@@ -31,6 +33,8 @@ export interface EtcdLeaseOptions {
   readonly etcd: EtcdApi;
   /** `<prefix>/subnets/` */
   readonly folder: string;
+  /** Who holds which lease. */
+  readonly marks: Marks;
   /** Reads what nodes may lease, from the configuration as it is now. */
   readonly ranges: (signal: AbortSignal) => Promise<LeaseRanges>;
   /** How long before its end a lease is renewed. */
@@ -44,6 +48,8 @@ export interface EtcdLeaseOptions {
   readonly log: Log;
   /** Called with what keeps the lease from being written, and with nothing when it was. */
   readonly report: (trouble?: { readonly words: string; readonly cause: unknown }) => void;
+  /** Called with what is wrong about this node's address, and with nothing when all is well. */
+  readonly conflict: (words?: string) => void;
   /** Called when {@link EtcdLease.own} is another one. */
   readonly changed: () => void;
 }
@@ -56,6 +62,8 @@ export interface OwnLease {
   readonly id: string;
   /** When the etcd lease ends, as `Date.now()` counts; absent for a reservation. */
   readonly ends?: number;
+  /** When the lease, or the mark of a reservation, ends; absent when nothing is to be renewed. */
+  readonly fades?: number;
 }
 
 /** Other nodes may be faster this often in a row before we take a breath. */
@@ -76,9 +84,11 @@ export class EtcdLease {
   #keeper: Promise<void> | undefined;
   /** Writes of the own key, one after another. */
   #writes: Promise<unknown> = Promise.resolve();
+  readonly #rivals: Rivals;
 
   constructor(options: EtcdLeaseOptions) {
     this.#options = options;
+    this.#rivals = new Rivals(options.marks, options.conflict);
   }
 
   /** The lease as it was last written; undefined before the first and after a lost one. */
@@ -109,10 +119,11 @@ export class EtcdLease {
   /** Compares the own key in the view with what we wrote; cheap, to be called at every change. */
   look(view: EtcdView): void {
     if (this.#own === undefined) return;
-    const record = view.get(this.#own.key)?.record;
-    if (record?.lease !== this.#own.id || record.value !== leaseValue(this.#own.lease)) {
-      this.#attention.raise();
-    }
+    const { key, lease, id } = this.#own;
+    const record = view.get(key)?.record;
+    const touched = record?.lease !== id || record.value !== leaseValue(lease);
+    const rivals = lease.publicIp === undefined ? [] : view.withAddress(lease.publicIp, key);
+    if (this.#rivals.see(rivals) || touched) this.#attention.raise();
   }
 
   /** Stops keeping the lease; it stays until it runs out. */
@@ -130,6 +141,7 @@ export class EtcdLease {
         await this.#alone<unknown>(() =>
           due || this.#own === undefined ? this.#refresh({}, signal) : this.#examine(signal)
         );
+        await this.#rivals.judge(signal);
         this.#options.report();
         backoff.reset();
       } catch (cause) {
@@ -163,11 +175,11 @@ export class EtcdLease {
 
   /** Milliseconds until the lease should be renewed. */
   #dueIn(): number {
-    const ends = this.#own?.ends;
-    if (ends === undefined) return Infinity;
+    const fades = this.#own?.fades;
+    if (fades === undefined) return Infinity;
     const life = this.#options.ttl * 1000;
     // A margin longer than the lease would mean to renew without a pause.
-    return ends - (this.#options.margin < life ? this.#options.margin : life / 2) - Date.now();
+    return fades - (this.#options.margin < life ? this.#options.margin : life / 2) - Date.now();
   }
 
   /** The own key is not as we wrote it: finds out what that means. */
@@ -179,7 +191,10 @@ export class EtcdLease {
       // A node that has our address, or we ourselves before a crash. It is renewed in its time:
       // two that write at once whenever the other has written would never stop.
       const left = await this.#options.etcd.timeToLive(found.lease, signal);
-      this.#set({ ...own, id: found.lease, ends: Date.now() + left * 1000 });
+      const ends = Date.now() + left * 1000;
+      this.#set({ ...own, id: found.lease, ends, fades: ends });
+      const [claim] = claimsOf([found], this.#options.folder);
+      if (found.value !== leaseValue(own.lease)) this.#rivals.taken(claim);
     } else if (found?.lease !== own.id || found.value !== leaseValue(own.lease)) {
       await this.#refresh({}, signal);
     }
@@ -193,7 +208,9 @@ export class EtcdLease {
       const done = own === undefined
         ? await this.#choose(record, previous, signal)
         : await this.#renew(own, record, signal);
-      if (done !== undefined) return this.#set(done);
+      if (done === undefined) continue;
+      this.#rivals.taken();
+      return this.#set(done);
     }
     throw new OpError("acquire", "lease", {
       code: ErrorCode.tryAgain,
@@ -229,17 +246,23 @@ export class EtcdLease {
     previous: LeaseSubnets,
     signal: AbortSignal,
   ): Promise<OwnLease | undefined> {
-    const { etcd, folder, log, random } = this.#options;
+    const { etcd, folder, log, marks, random } = this.#options;
     const ranges = await this.#options.ranges(signal);
     const { records } = await etcd.list(folder, signal);
     const { publicIp } = record;
-    const claims = claimsOf(records, folder);
+    const claims = await marks.judge(claimsOf(records, folder), previous, signal);
+    for (const { holder, mark, ...claim } of claims) {
+      if (holder !== "another" || claim.publicIp !== publicIp) continue;
+      const what = `Found lease (${spell(claim)}) for current IP (${publicIp})`;
+      log.warn(`${what}, but it is another node's`, { node: mark?.node.name });
+    }
     const wish = { claims, ranges, previous, random, ...(publicIp && { publicIp }) };
     const choice = chooseLease(wish);
     for (const gone of choice.remove) {
       const what = `Found lease (${spell(gone)}) for current IP (${publicIp})`;
       log.warn(`${what} but not compatible with current config, deleting`);
-      await etcd.remove(gone.record.key, gone.record.modRevision, signal);
+      const { key, modRevision } = gone.record;
+      await etcd.remove(key, modRevision, signal, gone.holder && marks.keyOf(gone));
     }
     switch (choice.kind) {
       case "full":
@@ -271,19 +294,23 @@ export class EtcdLease {
     found: EtcdRecord | undefined,
     signal: AbortSignal,
   ): Promise<OwnLease | undefined> {
-    const { etcd, folder, ttl } = this.#options;
+    const { etcd, folder, marks, ttl } = this.#options;
     const lease: Lease = { ...(subnet && { subnet }), ...(subnet6 && { subnet6 }), ...record };
     const key = found?.key ?? folder + leaseKey(lease);
-    const value = leaseValue(lease);
     const ifRevision = found?.modRevision ?? "0";
-    if (found?.lease === "0") {
-      const done = found.value === value || await etcd.put(key, value, { ifRevision }, signal);
-      return done ? { key, lease, id: "0" } : undefined;
-    }
+    const reserved = found?.lease === "0";
     const asked = Date.now();
     const { id, ttl: granted } = await etcd.grant(ttl, signal);
-    if (await etcd.put(key, value, { ifRevision, lease: id }, signal)) {
-      return { key, lease, id, ends: asked + granted * 1000 };
+    const fades = asked + granted * 1000;
+    const also = marks.beside(lease, lease.publicIp, id);
+    const condition = { ifRevision, ...(reserved ? {} : { lease: id }), ...(also && { also }) };
+    try {
+      if (await etcd.put(key, leaseValue(lease), condition, signal)) {
+        return reserved ? { key, lease, id: "0", fades } : { key, lease, id, ends: fades, fades };
+      }
+    } catch (e) {
+      // Rights may be given for leases only: the next try is without a mark.
+      if (also === undefined || !marks.refused(e)) throw e;
     }
     // If this fails, the lease ends by itself: nothing is bound to it.
     await etcd.revoke(id, signal).catch(() => signal.throwIfAborted());

@@ -22,7 +22,9 @@ import { Backoff, Mark, sleep } from "../wait.ts";
 import type { EtcdApi } from "./etcd.ts";
 import type { WatchEnd } from "./etcd_api.ts";
 import { EtcdLease } from "./etcd_lease.ts";
+import { Marks } from "./etcd_marks.ts";
 import { EtcdView } from "./etcd_view.ts";
+import type { NodeIdentity } from "./node_id.ts";
 import type { KnownSelf, LeaseRequest, Snapshot, Store, StoreStatus } from "./store.ts";
 
 /** What an {@link EtcdStore} needs; times are milliseconds unless they say otherwise. */
@@ -31,6 +33,8 @@ export interface EtcdStoreOptions {
   readonly etcd: EtcdApi;
   /** `--etcd-prefix` */
   readonly prefix: string;
+  /** This node, for others that have its address. */
+  readonly node: NodeIdentity;
   /** `--subnet-lease-renew-margin`: how long before its end a lease is renewed. */
   readonly margin: number;
   readonly log: Log;
@@ -47,7 +51,7 @@ export interface EtcdStoreOptions {
 /** Waits between two readings of all leases: first and longest. */
 const AGAIN = { first: 100, cap: 5_000 } as const;
 
-type Work = "config" | "lease" | "watch";
+type Work = "config" | "lease" | "watch" | "address";
 
 /** Leases in etcd. */
 export class EtcdStore implements Store {
@@ -82,6 +86,7 @@ export class EtcdStore implements Store {
     this.#lease = new EtcdLease({
       etcd: this.#etcd,
       folder: this.#folder,
+      marks: new Marks(this.#etcd, `${prefix}/twill/`, options.node, this.#log),
       ranges: async (signal) => (await this.#readConfig(signal)).ranges,
       margin: options.margin,
       ttl: options.ttl ?? 86_400,
@@ -92,7 +97,12 @@ export class EtcdStore implements Store {
         trouble === undefined
           ? this.#settled("lease")
           : this.#trouble("lease", trouble.words, trouble.cause),
-      changed: () => this.#changed.raise(),
+      conflict: (words) =>
+        words === undefined ? this.#settled("address") : this.#trouble("address", words, undefined),
+      changed: () => {
+        this.#lease.look(this.#view);
+        this.#changed.raise();
+      },
     });
   }
 

@@ -8,6 +8,7 @@
  */
 
 import type { Claim } from "../../engine/choose_lease.ts";
+import type { Ip4 } from "../../engine/ip.ts";
 import {
   type Lease,
   type LeaseSubnets,
@@ -54,12 +55,13 @@ export function readEntry(record: EtcdRecord, folder: string, before?: Entry): E
 
 /** What the choice of a subnet needs: every key that names subnets, readable value or not. */
 export function claimsOf(records: readonly EtcdRecord[], folder: string): RecordClaim[] {
-  return records.flatMap((record) => {
-    const { subnets, lease } = readEntry(record, folder);
-    if (subnets === undefined) return [];
-    const publicIp = lease?.publicIp;
-    return [{ ...subnets, ...(publicIp && { publicIp }), reserved: record.lease === "0", record }];
-  });
+  return records.flatMap((record) => claimOf(readEntry(record, folder)));
+}
+
+function claimOf({ record, subnets, lease }: Entry): RecordClaim[] {
+  if (subnets === undefined) return [];
+  const publicIp = lease?.publicIp;
+  return [{ ...subnets, ...(publicIp && { publicIp }), reserved: record.lease === "0", record }];
 }
 
 /** The entries of all keys below one folder. */
@@ -85,6 +87,16 @@ export class EtcdView {
   /** All leases; unchanged ones are the same objects as before. */
   leases(): Lease[] {
     return [...this.#entries.values()].flatMap(({ lease }) => lease === undefined ? [] : [lease]);
+  }
+
+  /** The keys whose lease has this address, but for one. */
+  withAddress(publicIp: Ip4, except: string): RecordClaim[] {
+    const found: RecordClaim[] = [];
+    for (const entry of this.#entries.values()) {
+      if (entry.lease?.publicIp !== publicIp || entry.record.key === except) continue;
+      found.push(...claimOf(entry));
+    }
+    return found;
   }
 
   /** The records that cannot be read. */

@@ -22,6 +22,7 @@ import {
   parseLeaseValue,
 } from "../../engine/lease.ts";
 import { formatNetConf, type NetConf, parseNetConf } from "../../engine/net_conf.ts";
+import { replaceFile } from "../replace_file.ts";
 
 /** What is remembered. */
 export interface Memory {
@@ -114,27 +115,7 @@ export class MemoryFile {
   write(memory: Memory): void {
     const same = formatMemory({ ...memory, at: 0 });
     if (this.#written === same) return;
-    const sibling = `${this.#path}.${Deno.pid}.tmp`;
-    try {
-      const directory = this.#path.slice(0, this.#path.lastIndexOf("/"));
-      Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
-      using undo = new DisposableStack();
-      using file = Deno.openSync(sibling, {
-        write: true,
-        create: true,
-        truncate: true,
-        mode: 0o600,
-      });
-      undo.defer(() => Deno.removeSync(sibling));
-      const bytes = new TextEncoder().encode(formatMemory(memory));
-      for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
-      file.syncSync();
-      Deno.renameSync(sibling, this.#path);
-      undo.move();
-    } catch (cause) {
-      const kernel = messageOf(cause);
-      throw new OpError("write", this.#path, { code: ErrorCode.io, kernel, cause });
-    }
+    replaceFile(this.#path, formatMemory(memory));
     this.#written = same;
   }
 }
