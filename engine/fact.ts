@@ -19,8 +19,8 @@ export const TWILL_PROTOCOL = 146;
 
 /** The driver of a link, with what must be known to create it. */
 export type Driver =
-  /** A bridge. */
-  | { readonly kind: "bridge" }
+  /** A bridge; `vlanFiltering`: it tells VLANs apart. */
+  | { readonly kind: "bridge"; readonly vlanFiltering?: boolean }
   /** One end of a veth pair; the other is `peer`, in the namespace `peerWhere`. */
   | { readonly kind: "veth"; readonly peer?: string; readonly peerWhere?: Where }
   /** A VTEP. */
@@ -74,6 +74,19 @@ export interface PortFact {
   readonly hairpin?: boolean;
   /** No traffic to other isolated ports. */
   readonly isolated?: boolean;
+}
+
+/** A port of a bridge carries a VLAN. */
+export interface VlanFact {
+  readonly kind: "vlan";
+  readonly where: Where;
+  readonly dev: string;
+  /** 1 to 4094. */
+  readonly id: number;
+  /** Frames that come in without a tag are of this VLAN. A port has one such VLAN at most. */
+  readonly pvid?: boolean;
+  /** Frames of this VLAN leave without their tag. */
+  readonly untagged?: boolean;
 }
 
 /** An address on a link. */
@@ -174,6 +187,7 @@ export type Fact =
   | LinkFact
   | UpFact
   | PortFact
+  | VlanFact
   | AddressFact
   | RouteFact
   | NeighbourFact
@@ -189,6 +203,8 @@ export interface Scope {
   /** Links, with their "up" and their bridge port. */
   readonly links?: readonly string[] | "all";
   readonly addresses?: readonly string[] | "all";
+  /** VLANs of these ports. */
+  readonly vlans?: readonly string[];
   /** The main table, whole. */
   readonly routes?: boolean;
   /** Permanent neighbours of these links. */
@@ -218,6 +234,8 @@ export function slotOf(fact: Fact): string {
     case "up":
     case "port":
       return `${fact.kind} ${fact.where} ${fact.dev}`;
+    case "vlan":
+      return `vlan ${fact.where} ${fact.dev} ${fact.id}`;
     case "address":
       return `address ${fact.where} ${fact.dev} ${fact.inet}`;
     case "route":
@@ -255,6 +273,10 @@ export function describe(fact: Fact): string {
       return `${fact.dev} ${fact.up ? "up" : "down"}`;
     case "port":
       return `${fact.dev} master ${fact.bridge}`;
+    case "vlan":
+      return `dev ${fact.dev} vid ${fact.id}${fact.pvid ? " pvid" : ""}${
+        fact.untagged ? " untagged" : ""
+      }`;
     case "address":
       return `${fact.inet} dev ${fact.dev}`;
     case "route":
@@ -281,7 +303,7 @@ function word(name: string, value: string | number | undefined): string {
 function driverText(driver: Driver): string {
   switch (driver.kind) {
     case "bridge":
-      return "bridge";
+      return `bridge${driver.vlanFiltering ? " vlan_filtering 1" : ""}`;
     case "veth":
       return `veth${word("peer", driver.peer)}`;
     case "vxlan":

@@ -45,14 +45,15 @@ export type Ours = (fact: Fact) => boolean;
 const RANK = {
   link: 0,
   port: 1,
-  sysctl: 2,
-  rules: 3,
-  chain: 3,
-  address: 4,
-  up: 5,
-  neighbour: 6,
-  fdb: 7,
-  route: 8,
+  vlan: 2,
+  sysctl: 3,
+  rules: 4,
+  chain: 4,
+  address: 5,
+  up: 6,
+  neighbour: 7,
+  fdb: 8,
+  route: 9,
 } as const satisfies Record<Fact["kind"], number>;
 
 /**
@@ -131,6 +132,7 @@ function isSetting(fact: Fact): boolean {
 function hangsOn(fact: Fact): readonly string[] {
   switch (fact.kind) {
     case "up":
+    case "vlan":
     case "address":
     case "neighbour":
     case "fdb":

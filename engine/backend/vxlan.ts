@@ -266,6 +266,7 @@ class VxlanBackend implements Backend {
         case "route":
           return isOverlayRoute(fact, devices, inside);
         case "port":
+        case "vlan":
         case "sysctl":
         case "rules":
         case "chain":

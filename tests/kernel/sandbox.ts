@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { ErrorCode, OpError } from "../../engine/errors.ts";
 import { libc } from "../../ffi/libc.ts";
 import { libnl } from "../../ffi/libnl.ts";
+import { MemoryFile } from "../../ffi/memory_file.ts";
 import { within } from "../../ffi/netns.ts";
 import { nftRunner } from "../../ffi/nft.ts";
 
@@ -86,6 +87,7 @@ function descriptors(): string[] {
 export function kernelTest(name: string, work: (host: Netns) => void): void {
   // Libraries stay open for good; those of the first test would count as a leak.
   for (const open of [libc, libnl, nftRunner]) open();
+  new MemoryFile("twill-test", new Uint8Array())[Symbol.dispose]();
   Deno.test({
     name: Deno.uid() === 0 ? name : `${name} (not run: needs root)`,
     ignore: Deno.uid() !== 0,
