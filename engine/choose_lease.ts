@@ -25,6 +25,11 @@ export interface Claim extends LeaseSubnets {
   readonly publicIp?: Ip;
   /** The record has no end of life: somebody keeps this subnet for that node. */
   readonly reserved: boolean;
+  /**
+   * Who holds the lease, where that is known for certain; absent: whoever has its address. Another
+   * node's lease is not touched, also if that node has our address.
+   */
+  readonly holder?: "us" | "another";
 }
 
 /** What the choice depends on. */
@@ -60,16 +65,19 @@ export type Choice<C extends Claim> =
 const CANDIDATES = 100;
 
 /**
- * Chooses in flannel's order: the lease that names this node's address; else the subnets it had
+ * Chooses in flannel's order: the lease that is this node's, or names its address; else the subnets it had
  * before, each family for itself; else one of the first 100 free subnets, at random. Own leases
  * that do not fit the ranges are to be removed, but a reservation is never.
  */
 export function chooseLease<C extends Claim>(input: ChoiceInput<C>): Choice<C> {
   const { claims, ranges, publicIp, previous } = input;
-  const own = publicIp === undefined ? [] : claims.filter((c) => c.publicIp === publicIp);
+  const own = claims.filter(({ holder, publicIp: ip }) =>
+    holder === "us" || holder === undefined && ip !== undefined && ip === publicIp
+  );
   const fitting = own.filter((claim) => fits(claim, ranges));
   // With several, the one we had: a node must not hop between two reservations.
-  const kept = fitting.find((claim) => claim.subnet === previous.subnet) ?? fitting[0];
+  const kept = fitting.find((claim) => claim.subnet === previous.subnet) ??
+    fitting.find(({ holder }) => holder === "us") ?? fitting[0];
   const remove = own.filter((claim) => !claim.reserved && !fitting.includes(claim));
   if (kept !== undefined) return { kind: "keep", claim: kept, remove };
 

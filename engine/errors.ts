@@ -32,6 +32,8 @@ export const ErrorCode = {
   store: 101,
   /** A program that we need, or its library, is missing or failed. */
   program: 102,
+  /** A store answered that we may not do this. */
+  denied: 103,
   /** Every ordinary failure of a plugin; the number that the reference plugins use. */
   plugin: 999,
 } as const;

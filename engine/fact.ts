@@ -8,7 +8,7 @@
  * @module
  */
 
-import { type Cidr, type Family, familyOf, type Inet, type Ip } from "./ip.ts";
+import { addressOf, type Cidr, type Family, familyOf, type Inet, type Ip } from "./ip.ts";
 import type { Mac } from "./mac.ts";
 
 /** The network namespace a fact lives in: the node's, or that of the pod at hand. */
@@ -237,7 +237,10 @@ export function slotOf(fact: Fact): string {
     case "vlan":
       return `vlan ${fact.where} ${fact.dev} ${fact.id}`;
     case "address":
-      return `address ${fact.where} ${fact.dev} ${fact.inet}`;
+      // IPv4 addresses with different lengths are different ones, IPv6 addresses are not.
+      return `address ${fact.where} ${fact.dev} ${
+        familyOf(fact.inet) === 4 ? fact.inet : addressOf(fact.inet)
+      }`;
     case "route":
       return `route ${fact.where} ${fact.table ?? MAIN_TABLE} ${fact.dst} ${metricOf(fact)}${
         fact.where === "pod" ? word("via", fact.via) : ""

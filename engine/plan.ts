@@ -106,8 +106,12 @@ export function plan(want: readonly Fact[], have: readonly Fact[], ours: Ours): 
 /** What a link takes with it: all that hangs on it, or only its neighbours. */
 type Loss = "all" | "neighbour";
 
-/** A link of another driver is made anew; with its address the kernel forgets its neighbours. */
+/**
+ * A link of another driver is made anew; with its address the kernel forgets its neighbours. An
+ * address cannot be changed, only replaced.
+ */
 function lossOf(had: Fact, want: Fact): Loss | undefined {
+  if (want.kind === "address") return "all";
   if (had.kind !== "link" || want.kind !== "link") return undefined;
   if (!sameDriver(had.driver, want.driver)) return "all";
   return want.mac === undefined || want.mac === had.mac ? undefined : "neighbour";

@@ -46,6 +46,8 @@ export interface Pod {
     readonly isolated: boolean;
     /** Addresses that the bridge carries as the pods' gateway. */
     readonly gateways: readonly Inet[];
+    /** The device that carries them in its place. */
+    readonly gatewayDev?: string;
   };
   /** The host end of the veth pair. */
   readonly hostEnd: string;
@@ -93,7 +95,7 @@ function bridgeFacts({ bridge }: Pod): Fact[] {
     link,
     setting("host", `net/ipv6/conf/${name}/accept_ra`, "0"),
     { kind: "up", where: "host", dev: name, up: true },
-    ...bridge.gateways.map((inet) => address("host", name, inet)),
+    ...bridge.gateways.map((inet) => address("host", bridge.gatewayDev ?? name, inet)),
     ...forwardingKeys(bridge.gateways).map((key): Fact => ({
       kind: "sysctl",
       where: "host",

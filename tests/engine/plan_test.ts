@@ -163,3 +163,23 @@ const NOT_SATISFIED: readonly (readonly [why: string, have: Fact, want: Fact])[]
 for (const [why, have, want] of NOT_SATISFIED) {
   Deno.test(`satisfies: not by ${why}`, () => assert.ok(!satisfies(have, want)));
 }
+
+Deno.test("plan: an IPv6 address with another length is replaced, an IPv4 one is another", () => {
+  const address = (inet: string): Fact => ({
+    kind: "address",
+    where: "host",
+    dev: "x0",
+    inet: parseInet(inet),
+  });
+  const steps = (want: string, have: string): string[] =>
+    plan([address(want)], [address(have)], () => true).changes
+      .map(({ op, fact }) => `${op} ${describe(fact)}`);
+  assert.deepEqual(steps("fd01::1/64", "fd01::1/128"), [
+    "delete fd01::1/128 dev x0",
+    "put fd01::1/64 dev x0",
+  ]);
+  assert.deepEqual(steps("10.1.1.1/24", "10.1.1.1/32"), [
+    "put 10.1.1.1/24 dev x0",
+    "delete 10.1.1.1/32 dev x0",
+  ]);
+});
