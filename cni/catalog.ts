@@ -23,5 +23,9 @@ export async function loadPlugin(name: PluginName): Promise<Plugin> {
       return (await import("./plugins/loopback.ts")).loopback;
     case "tuning":
       return (await import("./plugins/tuning.ts")).tuning;
+    case "bandwidth":
+      return (await import("./plugins/bandwidth.ts")).bandwidth;
+    case "firewall":
+      return (await import("./plugins/firewall.ts")).firewall;
   }
 }

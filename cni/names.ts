@@ -13,6 +13,8 @@ export const PLUGIN_NAMES = [
   "portmap",
   "loopback",
   "tuning",
+  "bandwidth",
+  "firewall",
 ] as const;
 
 /** One of {@link PLUGIN_NAMES}. */

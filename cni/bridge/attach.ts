@@ -8,7 +8,6 @@
 import { ErrorCode, OpError } from "../../engine/errors.ts";
 import type { AddressFact, Fact, LinkFact } from "../../engine/fact.ts";
 import { type Family, familyOf, type Inet, inetOf, lengthOf } from "../../engine/ip.ts";
-import { localMac } from "../../engine/mac.ts";
 import { type Change, plan } from "../../engine/plan.ts";
 import {
   forwardingKeys,
@@ -24,6 +23,9 @@ import { delegate, delegateAdd } from "../delegate.ts";
 import type { Request } from "../plugin.ts";
 import { EMPTY_RESULT, needsAddress, type Result, type ResultIp } from "../result.ts";
 import { type BridgeConfig, bridgeConfig } from "./config.ts";
+import type { guardMac } from "./mac_spoof.ts";
+import { failed, notABridge, randomMac, randomName } from "./parts.ts";
+import type * as Vlan from "./vlan.ts";
 import { addressesSettled, portUp } from "./wait.ts";
 
 /** How many random names of the host end are tried. */
@@ -42,12 +44,19 @@ export async function attach(request: Request): Promise<Result> {
   using kernel = openKernel(request);
   if (kernel.link("pod", request.ifname) !== undefined) throw nameTaken(request);
 
+  const vlan = config.vlan === undefined ? undefined : await import("./vlan.ts");
+  vlan?.ensureVlanBridge(request, kernel, newBridge(config));
   await using undo = new AsyncDisposableStack();
   const reserved = await reserve(request, config, undo);
   const ips = withGateways(reserved.ips, config);
   const routes = withDefaults(reserved, ips, config);
-  const pod = podOf(request, config, kernel, ips, routes);
-  const made = build(request, config, kernel, pod, undo);
+  const pod = inVlan(request, config, kernel, podOf(request, config, kernel, ips, routes), vlan);
+  const guard = config.macSpoofCheck ? (await import("./mac_spoof.ts")).guardMac : undefined;
+  const made = build(request, config, kernel, pod, undo, guard, vlan);
+  if (config.ipMasq && ips.length > 0) {
+    const { masquerade } = await import("./masquerade.ts");
+    await masquerade(request, config.ipMasqBackend, ips.map(({ address }) => address), undo);
+  }
   await portUp(kernel, request, made.hostEnd);
   const inet6 = ips.some(({ gateway }) => gateway !== undefined && familyOf(gateway) === 6);
   if (inet6) await addressesSettled(kernel, request);
@@ -111,6 +120,33 @@ function withDefaults(
   return [...reserved.routes, ...added];
 }
 
+/** The bridge, as we make it when it is missing. */
+function newBridge({ bridge, mtu }: BridgeConfig): LinkFact {
+  return {
+    kind: "link",
+    where: "host",
+    name: bridge,
+    driver: { kind: "bridge" },
+    ...(mtu === undefined ? {} : { mtu }),
+    mac: randomMac(),
+  };
+}
+
+/** With a VLAN of its own a pod has another gateway than the bridge. */
+function inVlan(
+  request: Request,
+  { vlan: vlans }: BridgeConfig,
+  kernel: Kernel,
+  pod: Pod,
+  vlan: typeof Vlan | undefined,
+): Pod {
+  const { bridge } = pod;
+  if (vlan === undefined || vlans?.access === undefined || bridge.gateways.length === 0) return pod;
+  const access = { ...vlans, access: vlans.access };
+  const gatewayDev = vlan.ensureVlanGateway(request, kernel, bridge.name, access);
+  return { ...pod, bridge: { ...bridge, gatewayDev } };
+}
+
 /** What the pod is to be; the name of its host end is chosen later. */
 function podOf(
   request: Request,
@@ -149,15 +185,6 @@ function gatewayInet({ address, gateway }: ResultIp): Inet[] {
   return gateway === undefined ? [] : [inetOf(gateway, lengthOf(address))];
 }
 
-function randomMac(): ReturnType<typeof localMac> {
-  return localMac(crypto.getRandomValues(new Uint8Array(6)));
-}
-
-function randomName(): string {
-  const digits = crypto.getRandomValues(new Uint8Array(4));
-  return `veth${Array.from(digits, (b) => b.toString(16).padStart(2, "0")).join("")}`;
-}
-
 /** Makes the links, then what hangs on them; tells the pod with the name of its host end. */
 function build(
   request: Request,
@@ -165,11 +192,13 @@ function build(
   kernel: Kernel,
   pod: Pod,
   undo: AsyncDisposableStack,
+  guard: typeof guardMac | undefined,
+  vlan: typeof Vlan | undefined,
 ): Pod {
   const { bridge } = pod;
   const have = kernel.read({
     links: [bridge.name],
-    addresses: [bridge.name],
+    addresses: [bridge.gatewayDev ?? bridge.name],
     sysctls: [`net/ipv6/conf/${bridge.name}/accept_ra`, ...forwardingKeys(bridge.gateways)],
   });
   const replaced = replacedAddresses(request, config, pod, have);
@@ -181,7 +210,16 @@ function build(
     const taken = makeLinks(request, kernel, links, undo);
     if (taken && tries < NAME_TRIES) continue;
     if (taken) throw failed(request, "failed to make veth pair: no free name for its host end");
-    finish(request, kernel, [...replaced, ...changes.filter((c) => !links.includes(c))]);
+    const mac = guard && kernel.link("pod", request.ifname)?.mac;
+    if (mac !== undefined) guard?.(request, named.hostEnd, mac, undo);
+    let rest = changes.filter((change) => !links.includes(change));
+    if (vlan !== undefined && config.vlan !== undefined) {
+      // Before the port is up: no frame of the pod goes where it should not.
+      finish(request, kernel, rest.filter(({ fact }) => fact.kind === "port"));
+      rest = rest.filter(({ fact }) => fact.kind !== "port");
+      vlan.joinVlans(request, kernel, named.hostEnd, config.vlan);
+    }
+    finish(request, kernel, [...replaced, ...rest]);
     fixBridgeMac(request, kernel, bridge.name, have, changes);
     return named;
   }
@@ -199,12 +237,15 @@ function replacedAddresses(
   have: readonly Fact[],
 ): Change[] {
   const present = have.filter((fact): fact is AddressFact => fact.kind === "address");
-  return bridge.gateways.flatMap((gateway) => {
-    const inWay = gatewayConflicts(present.map(({ inet }) => inet), gateway);
-    if (inWay.length > 0 && !config.forceAddress) {
+  const carrier = bridge.gatewayDev ?? bridge.name;
+  return bridge.gateways.flatMap((gateway, n) => {
+    // Of one pod's gateways none may stand in the way of another, as they would for the next pod.
+    const among = gatewayConflicts(bridge.gateways.slice(0, n), gateway);
+    const inWay = [...gatewayConflicts(present.map(({ inet }) => inet), gateway), ...among];
+    if (among.length > 0 || inWay.length > 0 && !config.forceAddress) {
       throw failed(
         request,
-        `failed to set bridge addr: "${bridge.name}" already has an IP address different from ` +
+        `failed to set bridge addr: "${carrier}" already has an IP address different from ` +
           `${gateway}: ${inWay.join(", ")}`,
       );
     }
@@ -280,6 +321,7 @@ function interfacesOf(request: Request, kernel: Kernel, pod: Pod): Result["inter
     withMac("host", pod.bridge.name),
     withMac("host", pod.hostEnd),
     { ...withMac("pod", request.ifname), sandbox: request.netns },
+    ...(pod.bridge.gatewayDev === undefined ? [] : [withMac("host", pod.bridge.gatewayDev)]),
   ];
 }
 
@@ -288,18 +330,5 @@ function nameTaken({ ifname, netns, containerId }: Request): OpError {
     code: ErrorCode.plugin,
     kernel: `container veth name ${JSON.stringify(ifname)} already exists in ${netns}`,
     advice: "The pod is attached already; DEL it first",
-  });
-}
-
-function notABridge(request: Request, name: string): OpError {
-  return failed(request, `"${name}" already exists but is not a bridge`);
-}
-
-function failed(request: Request, words: string, cause?: OpError): OpError {
-  return new OpError("attach", `${request.containerId} ${request.ifname}`, {
-    code: ErrorCode.plugin,
-    kernel: cause === undefined ? words : `${words}: ${cause.message}`,
-    errno: cause?.errno,
-    cause,
   });
 }

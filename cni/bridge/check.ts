@@ -7,7 +7,7 @@
 
 import { ErrorCode, OpError } from "../../engine/errors.ts";
 import type { Fact, RouteFact } from "../../engine/fact.ts";
-import { addressOf, familyOf, networkOf } from "../../engine/ip.ts";
+import { addressOf, familyOf, type Inet, networkOf } from "../../engine/ip.ts";
 import { isDefault } from "../../engine/pod.ts";
 import { Kernel, type Link } from "../../ffi/kernel.ts";
 import { Iff } from "../../ffi/netlink/link.ts";
@@ -26,6 +26,12 @@ export async function check(request: Request): Promise<void> {
   const inside = checkInside(request, kernel, result);
   checkHostEnd(request, kernel, result, bridge, inside);
   checkInsideFacts(request, kernel, result);
+  const addresses = podAddresses(request, result);
+  if (config.ipMasq && addresses.length > 0) {
+    const { checkMasquerade } = await import("./masquerade.ts");
+    await checkMasquerade(request, config.ipMasqBackend, addresses);
+  }
+  if (config.macSpoofCheck) (await import("./mac_spoof.ts")).checkMacGuard(request);
 }
 
 function checkBridge(
@@ -93,8 +99,7 @@ function checkMac(request: Request, recorded: ResultInterface, link: Link): void
 function checkInsideFacts(request: Request, kernel: Kernel, result: Result): void {
   const have = kernel.read({ where: "pod", addresses: [request.ifname], routes: true });
   const routes = have.filter((fact): fact is RouteFact => fact.kind === "route");
-  for (const { address, interface: index } of result.ips) {
-    if (index !== undefined && result.interfaces[index]?.name !== request.ifname) continue;
+  for (const address of podAddresses(request, result)) {
     const isIt = (fact: Fact): boolean => fact.kind === "address" && fact.inet === address;
     if (!have.some(isIt)) {
       throw bad(request, `Failed to match addr ${address} on ${request.ifname}`);
@@ -112,6 +117,13 @@ function checkInsideFacts(request: Request, kernel: Kernel, result: Result): voi
       throw bad(request, `Expected Route ${addressOf(dst)} via ${gw ?? "any gateway"} not found`);
     }
   }
+}
+
+/** The addresses of this attachment's interface, and those that say no interface. */
+function podAddresses(request: Request, result: Result): Inet[] {
+  return result.ips.filter(({ interface: index }) =>
+    index === undefined || result.interfaces[index]?.name === request.ifname
+  ).map(({ address }) => address);
 }
 
 function bad(request: Request, words: string): OpError {

@@ -4,13 +4,15 @@
  * @module
  */
 
-import { ErrorCode, OpError } from "../../engine/errors.ts";
 import type { Fields } from "../../engine/json.ts";
 import { type Mac, parseMac } from "../../engine/mac.ts";
+import type { PodVlans } from "../../engine/pod_vlan.ts";
 import { parseArgs } from "../args.ts";
 import { readConfig } from "../errors.ts";
+import { type Backend, parseBackend } from "../backend.ts";
 import type { Request } from "../plugin.ts";
 import { type Dns, isEmptyDns, parseDns } from "../result.ts";
+import { vlanConfig } from "./vlan_config.ts";
 
 /** What the operator asked of the bridge plugin. */
 export interface BridgeConfig {
@@ -31,6 +33,14 @@ export interface BridgeConfig {
   /** Leave the pod's interface down. */
   readonly disableContainerInterface: boolean;
   readonly portIsolation: boolean;
+  /** Traffic that leaves the pod's networks gets the node's address. */
+  readonly ipMasq: boolean;
+  /** Absent: iptables where it is usable, else nftables. */
+  readonly ipMasqBackend?: Backend;
+  /** Frames of the pod with another source MAC address are dropped. */
+  readonly macSpoofCheck: boolean;
+  /** VLANs of the pod's port; absent: the bridge is not asked to tell VLANs apart. */
+  readonly vlan?: PodVlans;
   /** The IPAM plugin's type; empty: an attachment of layer 2 only. */
   readonly ipam: string;
   /** Replaces the IPAM's when any part of it is set. */
@@ -43,13 +53,12 @@ const MAX_MTU = 65_535;
 /**
  * Reads and validates the configuration.
  *
- * @throws {OpError} code 7 naming the member, 2 for what this version cannot do, 999 for CNI_ARGS.
+ * @throws {OpError} code 7 naming the member, 999 for CNI_ARGS.
  */
 export function bridgeConfig(request: Request): BridgeConfig {
   return readConfig("failed to load netconf", () => {
     const config = read(request);
     refuseCombinations(config);
-    refuseUnsupported(request.config);
     return config;
   });
 }
@@ -74,7 +83,11 @@ function read(request: Request): BridgeConfig {
     throw new SyntaxError(`mtu: want 68 to ${MAX_MTU}, or 0 for the kernel's default, got ${mtu}`);
   }
   const dns = parseDns(config.fields("dns"));
+  const vlan = vlanConfig(config);
   const mac = macOf(request);
+  const ipMasq = flag("ipMasq");
+  const backend = config.string("ipMasqBackend");
+  const ipMasqBackend = ipMasq ? parseBackend(backend, "unknown ipmasq backend") : undefined;
   return {
     bridge,
     isGateway: isDefaultGateway || flag("isGateway"),
@@ -86,6 +99,10 @@ function read(request: Request): BridgeConfig {
     enableDad: flag("enabledad"),
     disableContainerInterface: flag("disableContainerInterface"),
     portIsolation: flag("portIsolation"),
+    ipMasq,
+    ...(ipMasqBackend === undefined ? {} : { ipMasqBackend }),
+    macSpoofCheck: flag("macspoofchk"),
+    ...(vlan === undefined ? {} : { vlan }),
     ipam: ipamOf(config),
     ...(isEmptyDns(dns) ? {} : { dns }),
     ...(mac === undefined ? {} : { mac }),
@@ -99,24 +116,6 @@ function refuseCombinations(config: BridgeConfig): void {
   if (config.disableContainerInterface && config.ipam !== "") {
     throw new SyntaxError("cannot use IPAM when DisableContainerInterface flag is set");
   }
-}
-
-/** What this version cannot do is refused by name, never left out in silence. */
-function refuseUnsupported(config: Fields): void {
-  const asked = [
-    ...(config.boolean("ipMasq") ? ["ipMasq"] : []),
-    ...(config.boolean("macspoofchk") ? ["macspoofchk"] : []),
-    ...(config.integer("vlan") ? ["vlan"] : []),
-    ...((config.list("vlanTrunk") ?? []).length > 0 ? ["vlanTrunk"] : []),
-  ];
-  if (asked.length === 0) return;
-  throw new OpError("use", asked.join(", "), {
-    code: ErrorCode.unsupportedField,
-    kernel: "this version of twill does not have it",
-    advice: asked.includes("ipMasq")
-      ? "Let the daemon masquerade: start it with --ip-masq"
-      : `Remove ${asked.join(", ")} from the network configuration`,
-  });
 }
 
 /** The MAC address asked for: the runtime's, else that of `args`, else that of `CNI_ARGS`. */

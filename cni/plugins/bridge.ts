@@ -2,13 +2,12 @@
  * The plugin `bridge`: joins a pod to a bridge of the node by a veth pair, with addresses from an
  * IPAM plugin. What flannel delegates to.
  *
+ * Each command loads its own part, and the packet rules only where they are asked for.
+ *
  * @module
  */
 
-import { attach } from "../bridge/attach.ts";
-import { check } from "../bridge/check.ts";
 import { ipamType } from "../bridge/config.ts";
-import { detach } from "../bridge/detach.ts";
 import { delegate } from "../delegate.ts";
 import type { Plugin, Request } from "../plugin.ts";
 import { VERSIONS } from "../versions.ts";
@@ -18,15 +17,14 @@ export const bridge: Plugin = {
   name: "bridge",
   about: "twill as CNI plugin bridge: joins a pod to a bridge of the node",
   versions: VERSIONS,
-  add: attach,
-  check,
-  del: detach,
-  gc: (request) => forward(request, "GC"),
-  status: (request) => forward(request, "STATUS"),
+  add: async (request) => (await import("../bridge/attach.ts")).attach(request),
+  check: async (request) => (await import("../bridge/check.ts")).check(request),
+  del: async (request) => (await import("../bridge/detach.ts")).detach(request),
+  gc: async (request) => (await import("../bridge/collect.ts")).collect(request),
+  status,
 };
 
-/** Only addresses outlive a pod; they are the IPAM's. */
-async function forward(request: Request, command: "GC" | "STATUS"): Promise<void> {
+async function status(request: Request): Promise<void> {
   const ipam = ipamType(request);
-  if (ipam !== "") await delegate(request, command, ipam);
+  if (ipam !== "") await delegate(request, "STATUS", ipam);
 }

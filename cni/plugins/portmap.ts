@@ -1,64 +1,66 @@
 /**
  * portmap: forwards ports of the node to a pod. A chained plugin.
  *
- * This version passes attachments without port mappings, and refuses the others: a pod that seems
- * to run while nobody can reach it would be worse.
- *
  * @module
  */
 
 import { ErrorCode, OpError } from "../../engine/errors.ts";
-import type { Fields } from "../../engine/json.ts";
+import { validAttachments } from "../attachments.ts";
 import { readConfig } from "../errors.ts";
 import type { Plugin, Request } from "../plugin.ts";
+import { hasMappings, portmapConfig } from "../portmap/config.ts";
 import type { Result } from "../result.ts";
 import { VERSIONS } from "../versions.ts";
 
 /** The plugin `portmap`. */
 export const portmap: Plugin = {
   name: "portmap",
-  about: "CNI portmap plugin: forwards ports of the node to a pod (none yet in this version)",
+  about: "CNI portmap plugin: forwards ports of the node to a pod",
   versions: VERSIONS,
 
-  add(request: Request): Result {
-    refuseMappings(request);
+  async add(request: Request): Promise<Result> {
+    const config = portmapConfig(request);
     const result = request.prevResult();
-    if (result !== undefined) return result;
-    throw new OpError("serve", `${request.containerId} ${request.ifname}`, {
-      code: ErrorCode.badConfig,
-      kernel: "must be called as chained plugin",
-      advice: "List portmap behind the plugin that makes the interface",
-    });
+    if (result === undefined) throw notChained(request);
+    if (config.mappings.length > 0) {
+      await (await forwarding()).forward(request, config, result);
+    }
+    return result;
   },
 
-  check(request: Request): void {
-    refuseMappings(request);
-    request.requirePrevResult();
+  async check(request: Request): Promise<void> {
+    const config = portmapConfig(request);
+    const result = request.requirePrevResult();
+    if (config.mappings.length > 0) {
+      await (await forwarding()).confirm(request, config, result);
+    }
   },
 
-  del(): void {},
+  /** Runtimes pass the mappings here too; what they say does not matter, only that there are any. */
+  async del(request: Request): Promise<void> {
+    if (hasMappings(request)) await (await forwarding()).unforward(request);
+  },
 
-  gc(): void {},
+  async gc(request: Request): Promise<void> {
+    const words = "failed to parse config";
+    const valid = readConfig(words, () => validAttachments(request.config));
+    if (valid === undefined) return;
+    const containers = new Set(valid.map(({ containerId }) => containerId));
+    await (await forwarding()).collect(request, containers);
+  },
 
   status(): void {},
 };
 
-/** @throws {OpError} code 2 when the runtime asks for port mappings. */
-function refuseMappings(request: Request): void {
-  const asked = readConfig(
-    "failed to parse config",
-    () => request.config.fields("runtimeConfig")?.objects("portMappings")?.map(mappingText) ?? [],
-  );
-  if (asked.length === 0) return;
-  throw new OpError("map", `host port ${asked.join(", ")}`, {
-    code: ErrorCode.unsupportedField,
-    kernel: "port mappings come with a later version of twill",
-    advice: "Remove hostPort from the pod, or use the reference portmap plugin until then",
-  });
+/** Most pods have no host port: what makes rules is loaded for those that do. */
+function forwarding(): Promise<typeof import("../portmap/forward.ts")> {
+  return import("../portmap/forward.ts");
 }
 
-function mappingText(mapping: Fields): string {
-  const hostIp = mapping.string("hostIP");
-  const host = `${hostIp ? `${hostIp}:` : ""}${mapping.integer("hostPort") ?? 0}`;
-  return `${host}->${mapping.integer("containerPort") ?? 0}/${mapping.string("protocol") ?? "tcp"}`;
+function notChained(request: Request): OpError {
+  return new OpError("serve", `${request.containerId} ${request.ifname}`, {
+    code: ErrorCode.badConfig,
+    kernel: "must be called as chained plugin",
+    advice: "List portmap behind the plugin that makes the interface",
+  });
 }

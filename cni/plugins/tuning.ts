@@ -20,6 +20,7 @@ import { readSysctl, writeSysctl } from "../../ffi/sysctl.ts";
 import { validAttachments } from "../attachments.ts";
 import { CniError, readConfig } from "../errors.ts";
 import type { Plugin, Request } from "../plugin.ts";
+import { quietly } from "../quietly.ts";
 import type { Result } from "../result.ts";
 import { Backups } from "../tuning/backup.ts";
 import {
@@ -44,7 +45,7 @@ export const tuning: Plugin = {
     const backups = new Backups(dataDirOf(request));
     inPod(request, () => {
       using undo = new DisposableStack();
-      setSysctls(sysctls, undo);
+      for (const sysctl of sysctls) setSysctl(request, sysctl, undo);
       if (Object.keys(link).length > 0) tuneLink(request, link, backups, undo);
       undo.move();
     });
@@ -63,17 +64,14 @@ export const tuning: Plugin = {
   /** Everything that may be wrong here is past mending: the pod goes. */
   del(request: Request): void {
     const backups = new Backups(dataDirOf(request));
-    try {
+    quietly(request, () => {
       const before = backups.find(request);
-      if (before !== undefined && request.netns !== "" && isNetns(request.netns)) {
-        inPod(request, () => {
-          using socket = new NetlinkSocket();
-          writeLinkSettings(socket, request.ifname, before);
-        });
-      }
-    } catch (error) {
-      request.log(`twill: ${messageOf(error)}; DEL goes on without it`);
-    }
+      if (before === undefined || request.netns === "" || !isNetns(request.netns)) return;
+      inPod(request, () => {
+        using socket = new NetlinkSocket();
+        writeLinkSettings(socket, request.ifname, before);
+      });
+    });
     backups.remove(request);
   },
 
@@ -105,13 +103,11 @@ function inPod(request: Request, work: () => void): void {
   }
 }
 
-/** Writes settings; on failure later on `undo` writes back what was there. */
-function setSysctls(sysctls: readonly Sysctl[], undo: DisposableStack): void {
-  for (const { key, value } of sysctls) {
-    const before = readable(key);
-    writeSysctl(key, value);
-    if (before !== undefined) undo.defer(() => writeSysctl(key, before));
-  }
+/** Writes a setting; `undo` writes back what was there. */
+function setSysctl(request: Request, { key, value }: Sysctl, undo: DisposableStack): void {
+  const before = readable(key);
+  writeSysctl(key, value);
+  if (before !== undefined) undo.defer(() => quietly(request, () => writeSysctl(key, before)));
 }
 
 /** Undefined for settings that can only be written. */
@@ -133,21 +129,12 @@ function tuneLink(
   const before = only(readLinkSettings(socket, request.ifname), wanted);
   const known = backups.find(request) !== undefined;
   backups.put(request, request.network, before);
-  if (!known) undo.defer(() => backups.remove(request));
+  if (!known) undo.defer(() => quietly(request, () => backups.remove(request)));
   try {
     writeLinkSettings(socket, request.ifname, wanted);
   } catch (error) {
-    putBack(request, socket, before);
+    quietly(request, () => writeLinkSettings(socket, request.ifname, before));
     throw error;
-  }
-}
-
-/** The first error counts; one of the way back is only logged. */
-function putBack(request: Request, socket: NetlinkSocket, before: LinkSettings): void {
-  try {
-    writeLinkSettings(socket, request.ifname, before);
-  } catch (error) {
-    request.log(`twill: ${messageOf(error)}`);
   }
 }
 

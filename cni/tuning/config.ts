@@ -128,7 +128,7 @@ export function readAllowList(path: string = ALLOW_LIST): readonly RegExp[] | un
   }
   return text.split("\n").map((line) => line.trim()).filter((line) => line !== "").map((line) => {
     try {
-      return new RegExp(line, "u");
+      return new RegExp(line);
     } catch (cause) {
       throw new OpError("use allow list", path, {
         code: ErrorCode.badConfig,

@@ -1,4 +1,4 @@
-/** loopback and portmap from outside. */
+/** loopback from outside. */
 
 import assert from "node:assert/strict";
 import { Bench, expect, type Reply, run, type Want } from "./plugins.ts";
@@ -142,38 +142,4 @@ Deno.test("loopback: a prevResult of another family of versions", async () => {
   expect(await loopback(bench, "ADD", pod, config), { code: 999, words: ["prevResult"] });
   expect(await loopback(bench, "DEL", pod, config), OK);
   assert.equal(isUp(pod), false);
-});
-
-function portmap(bench: Bench, command: string, config: object): Promise<Reply> {
-  return bench.call({
-    plugin: "portmap",
-    env: { CNI_COMMAND: command },
-    config: { cniVersion: "1.0.0", name: "dbnet", ...config },
-  });
-}
-
-Deno.test("PM01 portmap: no prevResult", async () => {
-  using bench = new Bench();
-  expect(await portmap(bench, "ADD", {}), {
-    code: 999,
-    words: ["must be called as chained plugin"],
-  });
-});
-
-Deno.test("PM02 portmap: prevResult without mappings", async () => {
-  using bench = new Bench();
-  for (const portMappings of [undefined, null, []]) {
-    const config = { prevResult: PREVIOUS, runtimeConfig: { portMappings } };
-    assert.deepEqual(expect(await portmap(bench, "ADD", config), OK), PREVIOUS);
-    expect(await portmap(bench, "CHECK", config), OK);
-  }
-});
-
-Deno.test("portmap: a mapping is refused by name, and its DEL works", async () => {
-  using bench = new Bench();
-  const portMappings = [{ HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "" }];
-  const config = { prevResult: PREVIOUS, runtimeConfig: { portMappings } };
-  const words = ["8080->80/tcp", "later version"];
-  expect(await portmap(bench, "ADD", config), { code: 2, words });
-  expect(await portmap(bench, "DEL", config), OK);
 });

@@ -34,6 +34,8 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 /** One call. */
 export interface PluginCall {
   readonly plugin: string;
+  /** Where the plugin is; absent: where those under test are. */
+  readonly dir?: string;
   /** Document for stdin, or its very text or bytes. Absent: stdin is closed at once. */
   readonly config?: unknown;
   readonly env?: Variables;
@@ -81,9 +83,9 @@ export class Bench implements Disposable {
   }
 
   /** Starts a call. */
-  start({ plugin, config, env = {} }: PluginCall): Deno.ChildProcess {
+  start({ plugin, dir = this.plugins, config, env = {} }: PluginCall): Deno.ChildProcess {
     const all = Object.entries({ ...this.variables(), ...env });
-    const child = new Deno.Command(`${this.plugins}/${plugin}`, {
+    const child = new Deno.Command(`${dir}/${plugin}`, {
       clearEnv: true,
       env: Object.fromEntries(all.filter((e): e is [string, string] => e[1] !== undefined)),
       stdin: config === undefined ? "null" : "piped",
