@@ -55,6 +55,10 @@ if (plugin !== undefined) {
     case "daemon":
       await (await import("./daemon/main.ts")).main();
       break;
+    case "install":
+    case "uninstall":
+      await (await import("./install/main.ts")).main();
+      break;
     case "--version":
       print(Deno.stdout, (await import("./version.ts")).versionLine());
       break;

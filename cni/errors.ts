@@ -37,6 +37,13 @@ export class CniError extends OpError {
  * and everything unforeseen count as an ordinary failure of the plugin.
  */
 export function toCniError(thrown: unknown): CniError {
+  // What went wrong first counts; that taking it back failed too is told beside it.
+  if (thrown instanceof SuppressedError) {
+    const first = toCniError(thrown.suppressed);
+    const then = `cleaning up failed too: ${messageOf(thrown.error)}`;
+    const details = first.details === undefined ? then : `${first.details}; ${then}`;
+    return new CniError(first.code, first.message, details, thrown);
+  }
   if (thrown instanceof CniError) return thrown;
   if (thrown instanceof OpError) {
     return new CniError(thrown.code, thrown.message, thrown.advice, thrown);

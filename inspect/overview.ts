@@ -10,12 +10,15 @@ const COMMANDS: readonly (readonly [name: string, brief: string])[] = [
   ["cni", "Answer one request of a container runtime (CNI): environment and stdin in, JSON out"],
   ["daemon", "The node agent: gets this node's subnet and keeps the way to all others open"],
   ["inspect", "Look, change nothing: subnet, routes, peers"],
+  ["install", "Put the plugins, the network and (if asked) a systemd unit on this node"],
+  ["uninstall", "Take every trace of twill, and of flannel, off this node"],
 ];
 
 const EXAMPLES: readonly (readonly [line: string, what: string])[] = [
   ["twill daemon --help", "all flags of the node agent"],
   ["twill inspect peers", "is the way to every other node complete?"],
   ["twill inspect routes --all", "the routing table, said in words"],
+  ["twill uninstall --dry-run", "what would go, if twill went"],
   ["CNI_COMMAND=VERSION twill cni", "what a runtime asks first"],
 ];
 

@@ -40,6 +40,9 @@ const broken: readonly (readonly [keyof typeof RULES, Record<string, string>, st
   ["direction", { "cni/a.ts": `import "../../other/b.ts";` }, ["cni/a.ts imports outside:"]],
   ["direction", { "util/a.ts": `` }, ["util/a.ts: no rule"]],
   ["direction", { "daemon/a.ts": `import "../cni/b.ts"; import "../engine/c.ts";` }, []],
+  ["direction", { "install/a.ts": `import "../cni/main.ts"; import "../cni/names.ts";` }, [
+    "install/a.ts imports cni/main.ts",
+  ]],
   ["engineAlone", { "engine/a.ts": `import { x } from "js-yaml";` }, [
     "engine/a.ts imports npm:js-yaml",
   ]],

@@ -127,13 +127,14 @@ function hasExample(path: string): boolean {
   return /```(?:ts|typescript|js)\b(?! ignore)/.test(Deno.readTextFileSync(path));
 }
 
-async function run(step: Step): Promise<Tally> {
+/** @param notes file for what tests want shown although they pass (see `tests/lab/notes.ts`). */
+async function run(step: Step, notes: string): Promise<Tally> {
   const began = performance.now();
   // stdin is closed: a test that asks a question would otherwise wait for ever.
   const { code, stdout, stderr } = await new Deno.Command("timeout", {
     args: ["--kill-after=10", String(LIMIT), ...step.command],
     stdin: "null",
-    env: { NO_COLOR: "1", RUST_BACKTRACE: "0" },
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0", TWILL_NOTES: notes },
   }).output();
   let counts: Tally = code === 0 ? { passed: 1, failed: [], ignored: [] } : none;
   if (step.report !== undefined) counts = readReport(step.report);
@@ -151,11 +152,24 @@ async function run(step: Step): Promise<Tally> {
     `${counts.failed.length === 0 ? "ok  " : "FAIL"} ${step.name.padEnd(7)} ` +
       `${counts.passed} passed, ${counts.failed.length} failed${ignored} (${seconds} s)`,
   );
+  for (const line of takeLines(notes)) print(`     ${line}`);
   if (code !== 0) {
     print(withoutDots(stdout) + withoutDots(stderr));
     print(`     run again: ${again(step, counts)}`);
   }
   return counts;
+}
+
+/** The lines of a file, which is then gone; none when there is no such file. */
+function takeLines(path: string): string[] {
+  try {
+    const text = Deno.readTextFileSync(path);
+    Deno.removeSync(path);
+    return text.trimEnd().split("\n");
+  } catch (e) {
+    if (e instanceof Deno.errors.NotFound) return [];
+    throw e;
+  }
 }
 
 const none: Tally = { passed: 0, failed: [], ignored: [] };
@@ -209,7 +223,7 @@ async function main(filters: readonly string[]): Promise<void> {
     writeDocConfig(reports);
     const results: Tally[] = [];
     if (Deno.env.get("TWILL_BUILD") === "failed") results.push({ ...none, failed: ["build"] });
-    for (const step of steps) results.push(await run(step));
+    for (const step of steps) results.push(await run(step, `${reports}/notes`));
     if (steps.length + skipped.length === 0) {
       print(`no test file has "${filters.join('" or "')}" in its path`);
     }

@@ -28,6 +28,8 @@ deno_version=$(<"$root/.deno-version")
 deno_dir=$cache/deno-$deno_version
 # shellcheck disable=SC2034 # used by setup and build
 denort_cached=$cache/denort-$deno_version
+# Container runtimes for the lab, unpacked: nothing of them is installed.
+runtimes=$cache/runtimes
 
 # A caller that keeps DENO_DIR between runs (most CI services cache it) is heard. Otherwise
 # Deno's cache is ours and lies beside the rest: removing one folder then undoes everything.
@@ -36,7 +38,7 @@ export DENO_DIR=${DENO_DIR:-$cache/deno}
 export DENO_TLS_CA_STORE=${DENO_TLS_CA_STORE:-system}
 export DENO_NO_UPDATE_CHECK=1
 # nft and ip are in sbin, which a plain user's PATH often lacks.
-export PATH=$deno_dir:$cache/bin:$PATH:/usr/sbin:/sbin
+export PATH=$deno_dir:$cache/bin:$PATH:/usr/sbin:/sbin:$runtimes/usr/bin:$runtimes/usr/sbin
 
 # One line about progress. stderr, so that stdout stays free for results.
 say() {

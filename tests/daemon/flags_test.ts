@@ -51,6 +51,9 @@ const DEFAULTS: readonly (readonly [name: string, value: unknown])[] = [
   ["healthz-ip", "0.0.0.0"],
   ["healthz-port", 0],
   ["v", 0],
+  ["vmodule", ""],
+  ["log_backtrace_at", ":0"],
+  ["etcd-allow-insecure-auth", false],
   ["lease-file", ""],
   ["node-name", ""],
   ["instance", ""],
@@ -87,6 +90,13 @@ const GOOD: readonly (readonly [args: readonly string[], want: Partial<Flags>])[
   [["--subnet-lease-renew-margin=1439"], { "subnet-lease-renew-margin": 1439 }],
   [["--log-format=json"], { "log-format": "json" }],
   [["--kube-subnet-mgr=false"], { "kube-subnet-mgr": false }],
+  [["--kube-subnet-mgr=0"], { "kube-subnet-mgr": false }],
+  [["--kube-api-url="], { "kube-api-url": "" }],
+  [["--vmodule=x=2", "--log_backtrace_at", "a.go:1"], { vmodule: "x=2" }],
+  [["--iface="], { iface: [] }],
+  [["--iface=", "--iface=eth0"], { iface: ["eth0"] }],
+  [["--iface-regex="], { "iface-regex": [] }],
+  [["--etcd-allow-insecure-auth"], { "etcd-allow-insecure-auth": true }],
 ];
 for (const [args, want] of GOOD) {
   Deno.test(`flags: ${args.join(" ")}`, () => {
@@ -123,6 +133,8 @@ const BAD: readonly (readonly [args: readonly string[], env: Env, message: RegEx
   [["--log-format=xml"], {}, /flag --log-format: want text or json/],
   [["--instance=A/B"], {}, /flag --instance/],
   [["--kube-subnet-mgr"], {}, /flag --kube-subnet-mgr: .*use etcd or --lease-file/],
+  [["--kube-subnet-mgr=1"], {}, /flag --kube-subnet-mgr: .*use etcd or --lease-file/],
+  [["--kube-subnet-mgr=no"], {}, /flag --kube-subnet-mgr: want true or false, got "no"/],
   [["--kube-api-url=https://x"], {}, /flag --kube-api-url: .*use etcd or --lease-file/],
   [["--kubeconfig-file=x"], {}, /flag --kubeconfig-file: /],
   [[], { FLANNELD_KUBE_SUBNET_MGR: "true" }, /variable FLANNELD_KUBE_SUBNET_MGR: /],

@@ -29,6 +29,10 @@ function claim(publicIp: Ip | undefined, texts: readonly string[], reserved = fa
   return { ...subnets(...texts), ...(publicIp && { publicIp }), reserved };
 }
 
+function held(holder: "us" | "another", publicIp: Ip, text: string): Claim {
+  return { ...claim(publicIp, [text]), holder };
+}
+
 const other = parseIp("192.168.0.8");
 const first = (): number => 0;
 const last = (): number => 0.999999;
@@ -148,6 +152,27 @@ const ROWS: readonly Row[] = [
     want: "create 10.3.3.0/24",
   },
   {
+    name: "another node's lease is not shared, though it has our address",
+    claims: [held("another", ME, "10.3.1.0/24")],
+    previous: subnets("10.3.1.0/24"),
+    want: "create 10.3.2.0/24",
+  },
+  {
+    name: "another node's lease stays, though it has our address and does not fit",
+    claims: [held("another", ME, "10.3.0.0/20")],
+    want: "create 10.3.16.0/24",
+  },
+  {
+    name: "our lease is ours, though our address has changed",
+    claims: [held("us", other, "10.3.5.0/24")],
+    want: "keep 10.3.5.0/24",
+  },
+  {
+    name: "the lease that is ours for certain, before one that has our address",
+    claims: [claim(ME, ["10.3.5.0/24"]), held("us", ME, "10.3.9.0/24")],
+    want: "keep 10.3.9.0/24",
+  },
+  {
     name: "no subnet left",
     claims: ["10.3.0.4/30", "10.3.0.8/30", "10.3.0.12/30"].map((text) => claim(other, [text])),
     ranges: TINY,
@@ -199,21 +224,34 @@ Deno.test("property: a chosen lease fits and overlaps nothing that stays", () =>
     { maxLength: 5 },
   );
   const previous = fc.option(text.map((t) => subnets(t)), { nil: {} });
-  fc.assert(fc.property(some, previous, fc.double({ min: 0, max: 0.99 }), (claims, previous, r) => {
-    const input = { claims, ranges: TINY, publicIp: ME, previous, random: () => r };
-    const choice = chooseLease(input);
-    assert.ok(choice.remove.every((c) => !c.reserved && c.publicIp === ME && !fits(c, TINY)));
-    const stay = claims.filter((c) => !choice.remove.includes(c)).flatMap(leaseSubnets);
-    switch (choice.kind) {
-      case "keep":
-        return assert.ok(fits(choice.claim, TINY) && choice.claim.publicIp === ME);
-      case "create":
-        assert.ok(fits(choice.subnets, TINY));
-        return assert.ok(!stay.some((c) => overlaps(c, choice.subnets.subnet!)));
-      case "full":
-        for (const block of ["10.3.0.4/30", "10.3.0.8/30", "10.3.0.12/30"]) {
-          assert.ok(stay.some((c) => overlaps(c, parseCidr(block))));
+  fc.assert(
+    fc.property(
+      some,
+      previous,
+      fc.double({ min: 0, max: 0.99, noNaN: true }),
+      (claims, previous, r) => {
+        const input = {
+          claims,
+          ranges: TINY,
+          publicIp: ME,
+          previous,
+          random: () => r,
+        };
+        const choice = chooseLease(input);
+        assert.ok(choice.remove.every((c) => !c.reserved && c.publicIp === ME && !fits(c, TINY)));
+        const stay = claims.filter((c) => !choice.remove.includes(c)).flatMap(leaseSubnets);
+        switch (choice.kind) {
+          case "keep":
+            return assert.ok(fits(choice.claim, TINY) && choice.claim.publicIp === ME);
+          case "create":
+            assert.ok(fits(choice.subnets, TINY));
+            return assert.ok(!stay.some((c) => overlaps(c, choice.subnets.subnet!)));
+          case "full":
+            for (const block of ["10.3.0.4/30", "10.3.0.8/30", "10.3.0.12/30"]) {
+              assert.ok(stay.some((c) => overlaps(c, parseCidr(block))));
+            }
         }
-    }
-  }));
+      },
+    ),
+  );
 });

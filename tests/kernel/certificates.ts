@@ -46,6 +46,12 @@ export class Certificates implements Disposable {
     return { cert, key, ca: this.ca };
   }
 
+  /** The same key behind a passphrase; its path. */
+  encrypted(key: string): string {
+    this.#openssl("pkcs8", "-topk8", "-in", key, "-passout", "pass:x", "-out", `${key}.encrypted`);
+    return `${key}.encrypted`;
+  }
+
   /** Keys by which etcd signs tokens: the value of `--auth-token`. @param ttl such as `1s`. */
   tokens(ttl: string): string {
     const [key, pub] = [this.path("token.key"), this.path("token.pub")];

@@ -108,7 +108,7 @@ for (const backend of BACKENDS) {
     using node = new Node();
     const config = { backend, prevResult: previous(INET4, INET6) };
     const conditionsV4 = backend === "iptables"
-      ? ["!", "--source", "1.2.3.4", "-m", "mark", "--mark", "0x0/0x7"]
+      ? ["!", "--source", "1.2.3.4", "-m", "mark", "!", "--mark", "7"]
       : ["ip", "saddr", "!=", "1.2.3.4"];
     const mappings = [...TCP, "192.168.0.2:9->9/udp", "9->9/sctp"];
     for (const extra of [{}, { conditionsV4 }]) {

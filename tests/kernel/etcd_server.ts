@@ -13,6 +13,8 @@ export interface EtcdSetup {
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
   /** More arguments for etcdctl. */
   readonly ctl?: readonly string[];
+  /** What its endpoint is called; `127.0.0.1` unless set. */
+  readonly name?: string;
   /** Other addresses to listen on, at the same port. */
   readonly hosts?: readonly string[];
 }
@@ -44,7 +46,7 @@ export class EtcdServer implements AsyncDisposable {
     const { tls, ctl = [] } = setup;
     this.#setup = setup;
     this.#place = place;
-    this.endpoint = this.#url("127.0.0.1");
+    this.endpoint = this.#url(setup.name ?? "127.0.0.1");
     this.#ctl = [...(tls ? [`--cacert=${tls.ca}`] : []), ...ctl];
   }
 

@@ -8,7 +8,8 @@
  * ```
  *
  * The host outside is every node's default gateway, and knows no way back to any pod: only what
- * bears a node's address is answered.
+ * bears a node's address is answered. Nodes that are `far` are on a second wire, 192.168.201.0/24,
+ * for which that host is the router.
  *
  * Nothing here has a name that another lab could have too: places are known by their processes.
  *
@@ -28,19 +29,33 @@ export const PREFIX = "/coreos.com/network";
 /** Address of the host outside. */
 export const OUTSIDE = "203.0.113.10";
 
-const GATEWAY = "192.168.200.1";
-const STORE = "192.168.200.10";
+/** The underlay: two wires, each with the host outside as gateway. */
+const WIRES = {
+  near: { bridge: "wire", net: "192.168.200", net6: "fd00:200" },
+  far: { bridge: "far", net: "192.168.201", net6: "fd00:201" },
+} as const;
+type Wire = keyof typeof WIRES;
+
+const STORE = `${WIRES.near.net}.10`;
 
 /** What a lab is made with. */
 export interface LabOptions {
   /** The nodes, by name or with plugins of their own; default those of kind's clusters. */
-  readonly nodes?: readonly (string | Pick<NodeOptions, "name" | "plugins">)[];
+  readonly nodes?: readonly (string | NodeWish)[];
   /** MTU of the underlay; default 1500. */
   readonly mtu?: number;
   /** The net-conf in etcd; false for a lab without etcd. Default flannel's own example. */
   readonly network?: Readonly<Record<string, unknown>> | false;
   /** Whether there is a host outside; default true. */
   readonly outside?: boolean;
+  /** Whether nodes have IPv6 addresses on the underlay too: fd00:200::11 and on; default false. */
+  readonly ipv6?: boolean;
+}
+
+/** One node of a lab. */
+export interface NodeWish extends Pick<NodeOptions, "name" | "plugins"> {
+  /** On the second wire, behind the router. */
+  readonly far?: boolean;
 }
 
 /** The pod network of kind and of flannel's manifest. */
@@ -79,8 +94,10 @@ export class Lab implements AsyncDisposable {
 
   /** Builds a lab: nodes without daemons, a store with the net-conf in it. */
   static async create(options: LabOptions = {}): Promise<Lab> {
-    const { nodes: wanted = ["control-plane", "worker", "worker2"], mtu = 1500 } = options;
-    const { network = NETWORK, outside: withOutside = true } = options;
+    const { nodes: names = ["control-plane", "worker", "worker2"], mtu = 1500 } = options;
+    const { network = NETWORK, outside: withOutside = true, ipv6 = false } = options;
+    const wanted = names.map((node) => typeof node === "string" ? { name: node } : node);
+    const wireOf = ({ far }: NodeWish): Wire => far ? "far" : "near";
     if (Deno.env.get("TWILL_ISOLATED") !== "1") {
       throw new Error("Cannot build the lab here: run it with tools/isolate, as tools/test does");
     }
@@ -94,18 +111,30 @@ export class Lab implements AsyncDisposable {
       make(Space.create({ name: "wire", folder })),
       network === false ? undefined : make(Space.create({ name: "store", folder })),
       withOutside ? make(Space.create({ name: "outside", folder })) : undefined,
-      ...wanted.map((node, i) => {
-        const own = typeof node === "string" ? { name: node } : node;
-        return make(Node.create({ ...own, folder, address: `192.168.200.${11 + i}` }));
+      ...wanted.map((wish, i) => {
+        const { net, net6 } = WIRES[wireOf(wish)];
+        const address = `${net}.${11 + i}`;
+        const address6 = ipv6 ? { address6: `${net6}::${11 + i}` } : {};
+        return make(Node.create({ ...wish, folder, address, ...address6 }));
       }),
     ]);
     if (wire === undefined) throw new TypeError("no wire");
-    await layWire(wire, mtu);
-    if (outside) await connect(wire, outside, { address: GATEWAY, mtu });
-    if (store) await connect(wire, store, { address: STORE, mtu });
-    for (const node of nodes as Node[]) {
-      const gateway = outside ? { gateway: GATEWAY } : {};
-      await connect(wire, node, { address: node.address, mtu, ...gateway });
+    const wires = new Set<Wire>(["near", ...wanted.map(wireOf)]);
+    for (const name of wires) {
+      const { bridge, net } = WIRES[name];
+      await layWire(wire, bridge, mtu);
+      const leg = { wire: bridge, dev: name === "near" ? "eth0" : "eth1", mtu };
+      if (outside) await connect(wire, outside, { ...leg, addresses: [`${net}.1/24`] });
+    }
+    if (store) await connect(wire, store, { wire: "wire", addresses: [`${STORE}/24`], mtu });
+    if (wires.size > 1) await outside?.must(["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+    const gatewayOf = (net: string): { gateway?: string } => outside ? { gateway: `${net}.1` } : {};
+    if (store) await route(store, gatewayOf(WIRES.near.net));
+    for (const [i, node] of (nodes as Node[]).entries()) {
+      const { bridge, net } = WIRES[wireOf(wanted[i] as NodeWish)];
+      const v6 = node.address6 === undefined ? [] : [`${node.address6}/64`];
+      await connect(wire, node, { wire: bridge, addresses: [`${node.address}/24`, ...v6], mtu });
+      await route(node, gatewayOf(net));
     }
     const etcd = store && new Etcd(store, STORE, `${folder}/etcd`);
     await settled([
@@ -190,33 +219,48 @@ async function settled<T extends readonly unknown[]>(
 }
 
 /** A switch that forwards at once, learns addresses, and says nothing itself. */
-async function layWire(wire: Space, mtu: number): Promise<void> {
+async function layWire(wire: Space, name: string, mtu: number): Promise<void> {
   // With IPv6 its ports would speak too. A kernel without IPv6 has no such switch.
   const off = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
   await wire.must(["sh", "-c", `[ ! -e ${off} ] || echo 1 >${off}`]);
   const quiet = "mcast_snooping 0 forward_delay 0 stp_state 0";
   await wire.ip(
-    `link add name wire mtu ${mtu} type bridge ${quiet}`,
-    "link set wire up",
+    `link add name ${name} mtu ${mtu} type bridge ${quiet}`,
+    `link set ${name} up`,
   );
 }
 
-/** Plugs a place into the wire: its `eth0` gets this address. */
-async function connect(
-  wire: Space,
+/** What a place gets on a wire. */
+export interface Leg {
+  /** The wire: `wire`, or `far`. */
+  readonly wire: string;
+  /** The place's end; default `eth0`. */
+  readonly dev?: string;
+  /** With lengths. */
+  readonly addresses: readonly string[];
+  readonly mtu: number;
+}
+
+/** Plugs a place into a wire. */
+export async function connect(
   space: Space,
-  { address, mtu, gateway }: { address: string; mtu: number; gateway?: string },
+  place: Space,
+  { wire, dev = "eth0", addresses, mtu }: Leg,
 ): Promise<void> {
-  const far = `peer name eth0 netns ${space.pid} mtu ${mtu}`;
-  await wire.ip(
-    `link add name ${space.name} mtu ${mtu} type veth ${far}`,
-    `link set dev ${space.name} master wire up`,
-  );
+  const port = dev === "eth0" ? place.name : `${place.name}-${dev}`;
   await space.ip(
-    `address add ${address}/24 dev eth0`,
-    "link set eth0 up",
-    ...(gateway === undefined ? [] : [`route add default via ${gateway}`]),
+    `link add name ${port} mtu ${mtu} type veth peer name ${dev} netns ${place.pid} mtu ${mtu}`,
+    `link set dev ${port} master ${wire} up`,
   );
+  await place.ip(
+    // There is nobody who could have the address already, and the wait would be a second.
+    ...addresses.map((ip) => `address add ${ip} dev ${dev}${ip.includes(":") ? " nodad" : ""}`),
+    `link set ${dev} up`,
+  );
+}
+
+async function route(place: Space, { gateway }: { gateway?: string }): Promise<void> {
+  if (gateway !== undefined) await place.ip(`route add default via ${gateway}`);
 }
 
 /** Starts the server that tells its clients who they are. */

@@ -37,6 +37,8 @@ export const HEALTH_PORT = 8090;
 export interface NodeOptions extends SpaceOptions {
   /** Address on the underlay, without length. */
   readonly address: string;
+  /** The same in IPv6. */
+  readonly address6?: string;
   /** Plugin → program: the links in `/opt/cni/bin`. Default {@link TWILL_PLUGINS}. */
   readonly plugins?: Readonly<Record<string, string>>;
 }
@@ -92,12 +94,14 @@ done
 /** A node. Its daemon, if any, is started and stopped on demand. */
 export class Node extends Space {
   readonly address: string;
+  readonly address6: string | undefined;
   readonly runtime: Runtime;
   #daemon: Service | undefined;
 
   private constructor(options: NodeOptions, holder: Service) {
     super(options, holder);
     this.address = options.address;
+    this.address6 = options.address6;
     this.runtime = new Runtime(this);
   }
 
