@@ -5,6 +5,7 @@
  * @module
  */
 
+import { OpError } from "../engine/errors.ts";
 import { MAIN_TABLE } from "../engine/fact.ts";
 import { readAddress } from "./netlink/address.ts";
 import { attributes, text } from "./netlink/codec.ts";
@@ -112,7 +113,8 @@ export class KernelEvents implements Disposable {
         }
       }
     } catch (e) {
-      if (!(e instanceof Overrun)) throw e;
+      // Lost, or not to be understood: either way only looking tells.
+      if (!(e instanceof Overrun || e instanceof OpError)) throw e;
       this.#hear({ event: { kind: "lost" }, port: 0 });
     }
   }
