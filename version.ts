@@ -4,6 +4,8 @@ export interface Version {
   readonly version: string;
   /** Short git commit, "-dirty" behind it when files had changed; "unknown" outside git, "dev" when not compiled. */
   readonly commit: string;
+  /** What client and daemon of one build have in common; "dev" when not compiled. */
+  readonly build: string;
   /** Version of the Deno runtime inside: "2.9.4". */
   readonly deno: string;
 }
@@ -23,6 +25,7 @@ export function version(): Version {
   return {
     version: String(info.version),
     commit: Deno.build.standalone ? String(info.commit) : "dev",
+    build: Deno.build.standalone ? String(info.build) : "dev",
     deno: Deno.version.deno,
   };
 }

@@ -2,7 +2,7 @@
  * Delegation: one plugin calls another (CNI specification, "Plugin Delegation").
  *
  * A delegate is an executable in `CNI_PATH`. Where that is this very program under another name,
- * the call stays inside the process: same environment, same document, same answer, without the
+ * or its client, the call stays inside the process: same environment, same document, same answer, without the
  * cost of a start. Anything else is executed.
  *
  * @module
@@ -13,6 +13,7 @@ import { Fields, type JsonObject, parseJson, stringifyJson } from "../engine/jso
 import type { Command, GetVariable } from "./environment.ts";
 import { CniError } from "./errors.ts";
 import { isPluginName, type PluginName } from "./names.ts";
+import { isOurs } from "./ours.ts";
 import type { Request } from "./plugin.ts";
 import { formatResult, parseResult, type Result } from "./result.ts";
 import { perform } from "./skeleton.ts";
@@ -110,12 +111,11 @@ function documentBytes(request: Request, document?: JsonObject): Uint8Array<Arra
   return document === undefined ? request.bytes : new TextEncoder().encode(stringifyJson(document));
 }
 
-/** The plugin's name when the file is this very program; then the call needs no process. */
+/** The plugin's name when the file is this program in some form; then the call needs no process. */
 function insideName(target: string, type: string): PluginName | undefined {
   if (!isPluginName(type)) return undefined;
-  const [file, own] = [statOf(target), statOf(Deno.execPath())];
-  const same = file !== undefined && file.dev === own?.dev && file.ino === own.ino;
-  return same ? type : undefined;
+  const file = statOf(target);
+  return file !== undefined && isOurs(target, file) ? type : undefined;
 }
 
 function insideCall(

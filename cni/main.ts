@@ -6,6 +6,7 @@
 
 import { messageOf } from "../engine/errors.ts";
 import type { PluginName } from "./names.ts";
+import type { Operation } from "./operation.ts";
 import { answer } from "./skeleton.ts";
 import { readWhole, writeWhole } from "./stdio.ts";
 
@@ -18,12 +19,14 @@ export async function main(type: PluginName): Promise<void> {
       // Nobody reads our log: that is no reason to fail a request.
     }
   };
+  using operation = await resumed();
   const { status, stdout } = await answer({
     type,
     env: (name) => Deno.env.get(name),
     stdin: () => readWhole(Deno.stdin),
     log,
     mayBlock: true,
+    ...(operation && { operation }),
   });
   Deno.exitCode = status;
   try {
@@ -32,4 +35,14 @@ export async function main(type: PluginName): Promise<void> {
     log(`twill: cannot write the answer: ${messageOf(error)}`);
     Deno.exitCode = 1;
   }
+  operation?.done();
+}
+
+/** The daemon went away while it served this very call (see client/protocol.md). */
+async function resumed(): Promise<Operation | undefined> {
+  const call = Deno.env.get("TWILL_RESUME");
+  if (!call) return undefined;
+  // What we start in turn does not take over anything.
+  Deno.env.delete("TWILL_RESUME");
+  return new (await import("./operation.ts")).Operation(call);
 }

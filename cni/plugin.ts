@@ -12,6 +12,7 @@ import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import { Fields, JsonObject } from "../engine/json.ts";
 import type { Command, Environment, GetVariable } from "./environment.ts";
 import type { PluginName } from "./names.ts";
+import type { Operation } from "./operation.ts";
 import { parseResult, type Result, resultVersion } from "./result.ts";
 import { formatOf, type Version } from "./versions.ts";
 
@@ -29,6 +30,8 @@ export interface Call {
   readonly log: (line: string) => void;
   /** True when this thread may sleep in a lock: it serves nobody else. */
   readonly mayBlock: boolean;
+  /** The books of an ADD that another process may have to finish; absent where nobody would. */
+  readonly operation?: Operation;
 }
 
 /** What a {@link Request} is made of. */
@@ -136,6 +139,8 @@ export interface Plugin {
   readonly about: string;
   /** The versions it serves, oldest first. */
   readonly versions: readonly Version[];
+  /** Its ADD makes what only DEL takes away: a second one after a crash must begin with that. */
+  readonly attaches?: boolean;
   /** Makes the attachment, or changes it (chained); leaves nothing behind when it throws. */
   add(request: Request): Result | Promise<Result>;
   /** Throws when what ADD made is not there any more. */

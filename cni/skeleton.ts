@@ -19,6 +19,7 @@ import {
   readEnvironment,
 } from "./environment.ts";
 import { CniError, errorObject, toCniError } from "./errors.ts";
+import { forgetOperation } from "./operation.ts";
 import { type Call, type Plugin, Request } from "./plugin.ts";
 import { formatResult, type Result } from "./result.ts";
 import { gateVersion, isVersion, NEWEST, OLDEST, type Version } from "./versions.ts";
@@ -114,12 +115,16 @@ async function run(
   });
   switch (command) {
     case "ADD":
+      if (plugin.attaches === true && await call.operation?.open(request)) {
+        await perform(undoing(call, document.bytes));
+      }
       return { version, result: await plugin.add(request) };
     case "CHECK":
       await plugin.check(request);
       break;
     case "DEL":
       await plugin.del(request);
+      if (plugin.attaches === true) forgetOperation(request);
       break;
     case "GC":
       await plugin.gc(request);
@@ -129,6 +134,17 @@ async function run(
       break;
   }
   return { version };
+}
+
+/** The DEL of what the same call began to add. */
+function undoing({ operation: _, ...call }: Call, bytes: Uint8Array<ArrayBuffer>): Call {
+  const { env, childEnv } = call;
+  return {
+    ...call,
+    env: (name) => name === "CNI_COMMAND" ? "DEL" : env(name),
+    ...(childEnv && { childEnv: { ...childEnv, CNI_COMMAND: "DEL" } }),
+    stdin: () => bytes,
+  };
 }
 
 function aboutText(plugin: Plugin): string {

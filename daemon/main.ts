@@ -10,12 +10,14 @@
 import { messageOf, OpError } from "../engine/errors.ts";
 import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
 import { notify } from "../ffi/notify.ts";
+import { Poller } from "../ffi/poll.ts";
 import { versionLine } from "../version.ts";
 import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
 import { serveHealth } from "./health.ts";
 import { holdInstance } from "./instance.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
+import { servePlugins } from "./server/server.ts";
 import { MemoryFile } from "./store/memory.ts";
 import { RememberingStore } from "./store/remembering.ts";
 import type { Store } from "./store/store.ts";
@@ -61,7 +63,10 @@ async function run(flags: Flags, log: Log): Promise<void> {
   const memory = new MemoryFile(memoryPath(flags));
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
-  const agent = new NodeAgent(store, nodeOptions(flags), log, tellServiceManager);
+  await using poller = new Poller();
+  await using _plugins = flags.instance === "" ? servePlugins(poller, log) : undefined;
+  const options = { ...nodeOptions(flags), poller };
+  const agent = new NodeAgent(store, options, log, tellServiceManager);
   const port = flags["healthz-port"];
   const pages = { health: () => agent.health(), metrics: () => agent.metrics() };
   const server = port > 0 ? serveHealth(flags["healthz-ip"], port, pages, signal) : undefined;
@@ -85,7 +90,7 @@ function memoryPath({ "state-dir": directory, instance }: Flags): string {
   return instance === "" ? `${directory}/snapshot.json` : `${directory}/snapshot-${instance}.json`;
 }
 
-function nodeOptions(flags: Flags): NodeOptions {
+function nodeOptions(flags: Flags): Omit<NodeOptions, "poller"> {
   const [v4, v6] = [flags["public-ip"], flags["public-ipv6"]];
   const reach = flags["iface-can-reach"];
   return {

@@ -30,7 +30,7 @@ import type { KernelEvent } from "../ffi/events.ts";
 import { hasIptables } from "../ffi/iptables_sync.ts";
 import { Kernel } from "../ffi/kernel.ts";
 import { Overrun } from "../ffi/netlink/socket.ts";
-import { Poller } from "../ffi/poll.ts";
+import type { Poller } from "../ffi/poll.ts";
 import { version as versionOf } from "../version.ts";
 import { planBridge, podsOfOldSubnets, viewBridge } from "./bridge.ts";
 import { Converger, type Report, type Wish } from "./converge.ts";
@@ -51,6 +51,8 @@ export interface NodeOptions extends MembershipOptions, Omit<RulePlace, "mode"> 
   readonly subnetFile: string;
   /** `--ip-blackhole-route` */
   readonly blackhole: boolean;
+  /** The one wait of the daemon. */
+  readonly poller: Poller;
 }
 
 /** Milliseconds between two passes when nothing says that one is needed. */
@@ -188,7 +190,7 @@ export class NodeAgent {
       moved ||= event === undefined || event.kind === "address" || event.kind === "link";
       mark.raise();
     };
-    await using poller = new Poller();
+    const { poller } = this.#options;
     using watch = new KernelWatch(poller, node.kernel, () => ({
       devices: [...Object.values(node.backend.devices()), node.self.underlay.name],
       tables: this.#wanted.flatMap(tableOf),

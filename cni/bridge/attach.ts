@@ -202,6 +202,7 @@ function build(
     sysctls: [`net/ipv6/conf/${bridge.name}/accept_ra`, ...forwardingKeys(bridge.gateways)],
   });
   const replaced = replacedAddresses(request, config, pod, have);
+  request.call.operation?.note("link");
   for (let tries = 1;; tries++) {
     const named = { ...pod, hostEnd: randomName() };
     const { changes, conflicts } = plan(podFacts(named), have, isBridge(bridge.name));

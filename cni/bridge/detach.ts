@@ -20,7 +20,7 @@ import { type Goes, sourcesOf, unmasquerade } from "./masquerade.ts";
 /** Serves DEL; what is already gone is no error. @throws {OpError} when something stays behind */
 export async function detach(request: Request): Promise<void> {
   const ipam = ipamType(request);
-  const goes = removeInterface(request);
+  const goes = await removeInterface(request);
   using cleaner = new NatCleaner(request);
   if (ipam !== "") await cleaner.attempt(() => delegate(request, "DEL", ipam));
   await unguardMac(cleaner, request);
@@ -29,20 +29,17 @@ export async function detach(request: Request): Promise<void> {
 }
 
 /** Removes the interface, and tells which masqueraded sources go with it. */
-function removeInterface(request: Request): Goes {
+async function removeInterface(request: Request): Promise<Goes> {
   using kernel = openIfThere(request);
   if (kernel === undefined) return () => true;
   const index = kernel.link("pod", request.ifname)?.index;
   const addresses = kernel.addresses("pod");
-  const [outcome] = kernel.apply([{
+  const gone = {
     op: "delete",
-    fact: {
-      kind: "link",
-      where: "pod",
-      name: request.ifname,
-      driver: { kind: "veth" },
-    },
-  }]);
+    fact: { kind: "link", where: "pod", name: request.ifname, driver: { kind: "veth" } },
+  } as const;
+  // Who serves others too does not wait for the kernel to have done it.
+  const [outcome] = request.call.mayBlock ? kernel.apply([gone]) : [await kernel.applySlow(gone)];
   if (outcome?.error !== undefined) throw outcome.error;
   const own = addresses.filter((address) => address.index === index).map(({ ip }) => ip);
   const others = addresses.filter((address) => address.index !== index).map(({ ip }) => ip);

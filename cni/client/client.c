@@ -234,6 +234,8 @@ static struct span make_head(const char *plugin, const char *call_name, char **e
   to = append(append(to, "call="), call_name) + 1;
   to = append_identity(to, "netns=", "/proc/self/ns/net");
   to = append_identity(to, "mntns=", "/proc/self/ns/mnt");
+  to = append_identity(to, "root=", "/");
+  to = append_identity(to, "cwd=", ".");
   *to++ = 0;
   for (; *env; env++) to = append(to, *env) + 1;
   head.length = (size)(to - head.at);

@@ -17,6 +17,7 @@ export const bridge: Plugin = {
   name: "bridge",
   about: "twill as CNI plugin bridge: joins a pod to a bridge of the node",
   versions: VERSIONS,
+  attaches: true,
   add: async (request) => (await import("../bridge/attach.ts")).attach(request),
   check: async (request) => (await import("../bridge/check.ts")).check(request),
   del: async (request) => (await import("../bridge/detach.ts")).detach(request),

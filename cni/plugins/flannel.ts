@@ -27,6 +27,7 @@ export const flannel: Plugin = {
   name: "flannel",
   about: "CNI flannel plugin: gives pods addresses of this node's subnet, through another plugin",
   versions: VERSIONS,
+  attaches: true,
 
   async add(request: Request): Promise<Result> {
     const document = makeDocument(request);

@@ -23,6 +23,7 @@ export const hostLocal: Plugin = {
   name: "host-local",
   about: "CNI host-local plugin: hands out addresses of configured ranges and keeps them in files",
   versions: VERSIONS,
+  attaches: true,
 
   async add(request: Request): Promise<Result> {
     const config = parseHostLocal(request);
@@ -83,6 +84,7 @@ function readDns(path: string | undefined): Dns {
 function allocateAll(request: Request, config: HostLocalConfig, store: Store): ResultIp[] {
   using undo = new DisposableStack();
   const before = store.ownedBy(request);
+  if (before.length === 0) request.call.operation?.note("address");
   let requested = config.requested;
   const ips = config.sets.map((set, n): ResultIp => {
     const wanted = requested.find((ip) => rangeOf(set, ip) !== undefined);

@@ -86,7 +86,15 @@ Deno.test("client: sends what it was started with, prints what it is told", asyn
   assert.equal(seen?.stdin, "config");
   assert.ok(seen?.env.includes("CNI_COMMAND=ADD"), String(seen?.env));
   const own = seen.own.map((one) => one.replace(/\d+:\d+|[0-9a-f]{32}/, "…"));
-  assert.deepEqual(own, ["plugin=flannel", "build=test", "call=…", "netns=…", "mntns=…"]);
+  assert.deepEqual(own, [
+    "plugin=flannel",
+    "build=test",
+    "call=…",
+    "netns=…",
+    "mntns=…",
+    "root=…",
+    "cwd=…",
+  ]);
   const { dev, ino } = Deno.statSync("/proc/self/ns/net");
   assert.ok(seen.own.includes(`netns=${dev}:${ino}`));
 });
