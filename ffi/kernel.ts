@@ -281,6 +281,24 @@ export class Kernel implements Disposable {
     return outcomes;
   }
 
+  /**
+   * Carries out one change of a link that takes the kernel long (a deletion takes 15 to 50 ms),
+   * while the calling thread does other things; but nothing with this kernel.
+   *
+   * @throws as {@link Kernel.apply}.
+   */
+  async applySlow(change: Change & { readonly fact: LinkLevelFact }): Promise<Outcome> {
+    try {
+      const [request] = this.#requests(change, () => {});
+      if (request === undefined) return { change };
+      const answer = await this.#space(change.fact.where).socket.requestSlow(request);
+      return outcome(change, answer.errno === 0 ? undefined : answer);
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+      return isDone(change, e.errno ?? 0) ? { change } : { change, error: e };
+    }
+  }
+
   #requests(change: Change & { readonly fact: LinkLevelFact }, flush: () => void): Request[] {
     const { fact } = change;
     const names = {

@@ -45,7 +45,16 @@ export const Nle = {
 
 const SONAME = "libnl-3.so.200";
 
+/**
+ * The same `nl_sendto` on a thread of Deno's pool: for requests that the kernel takes its time for,
+ * in a process that has other things to do. A table of its own: who never asks does not pay.
+ */
+const OFF_THREAD = {
+  nl_sendto: { parameters: ["pointer", "buffer", "usize"], result: "i32", nonblocking: true },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 let opened: Libnl | undefined;
+let openedOff: Deno.DynamicLibrary<typeof OFF_THREAD>["symbols"] | undefined;
 
 /**
  * libnl, opened on first use and kept for the life of the process.
@@ -53,18 +62,29 @@ let opened: Libnl | undefined;
  * @throws {OpError} when neither the system nor the binary has it; lists what was tried.
  */
 export function libnl(): Libnl {
-  return opened ??= open();
+  return opened ??= open(SYMBOLS);
 }
 
-function open(): Libnl {
+/**
+ * `nl_sendto` that does not hold up the calling thread, opened on first use.
+ *
+ * @throws {OpError} as {@link libnl}.
+ */
+export function libnlOffThread(): Deno.DynamicLibrary<typeof OFF_THREAD>["symbols"] {
+  return openedOff ??= open(OFF_THREAD);
+}
+
+function open<T extends Deno.ForeignLibraryInterface>(
+  symbols: T,
+): Deno.DynamicLibrary<T>["symbols"] {
   let missing: unknown;
   try {
-    return Deno.dlopen(SONAME, SYMBOLS).symbols;
+    return Deno.dlopen(SONAME, symbols).symbols;
   } catch (e) {
     missing = e;
   }
   try {
-    return openEmbedded();
+    return openCopy(symbols);
   } catch (e) {
     throw new OpError("load", SONAME, {
       code: ErrorCode.program,
@@ -76,9 +96,15 @@ function open(): Libnl {
 
 /** Opens the copy that the build put into the binary. @throws when there is none */
 export function openEmbedded(): Libnl {
+  return openCopy(SYMBOLS);
+}
+
+function openCopy<T extends Deno.ForeignLibraryInterface>(
+  symbols: T,
+): Deno.DynamicLibrary<T>["symbols"] {
   const bytes = Deno.readFileSync(new URL(`../dist/embed/${SONAME}`, import.meta.url));
   using file = new MemoryFile(SONAME, bytes);
-  return Deno.dlopen(file.path, SYMBOLS).symbols;
+  return Deno.dlopen(file.path, symbols).symbols;
 }
 
 /** libnl's own words for a negative result. */

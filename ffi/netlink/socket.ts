@@ -10,7 +10,7 @@
 import { ErrorCode, OpError } from "../../engine/errors.ts";
 import { errnoText } from "../errno.ts";
 import { errno, libc } from "../libc.ts";
-import { libnl, Nle, nlText } from "../libnl.ts";
+import { libnl, libnlOffThread, Nle, nlText } from "../libnl.ts";
 import { Writer } from "./codec.ts";
 import {
   type Answer,
@@ -70,6 +70,26 @@ export interface Request {
   readonly flags: number;
   /** Appends what follows the netlink header. */
   readonly body: (out: Writer) => void;
+}
+
+/** Threads of Deno's pool that may wait for the kernel; it needs the others for files and names. */
+const MOST_SLOW = 4;
+
+let slow = 0;
+const waiting: (() => void)[] = [];
+
+/** Does the work when fewer than {@link MOST_SLOW} are at it. */
+async function fewAtOnce<T>(work: () => Promise<T>): Promise<T> {
+  if (slow >= MOST_SLOW) await new Promise<void>((resolve) => waiting.push(resolve));
+  else slow++;
+  try {
+    return await work();
+  } finally {
+    // The next one takes over this very place.
+    const next = waiting.shift();
+    if (next === undefined) slow--;
+    else next();
+  }
 }
 
 /** A connected netlink socket. It stays in the network namespace it was made in. */
@@ -152,6 +172,25 @@ export class NetlinkSocket implements Disposable {
       at += count;
     }
     return answers;
+  }
+
+  /**
+   * As {@link NetlinkSocket.request} for one request that takes the kernel long: it works while the
+   * request is being sent, and that happens on another thread. Nothing else may be asked of this
+   * socket meanwhile.
+   *
+   * @throws as {@link NetlinkSocket.request}.
+   */
+  async requestSlow(request: Request): Promise<Answer> {
+    this.#out.clear();
+    this.#write(request, Flag.ACK);
+    const bytes = this.#out.bytes();
+    const socket = this.#socket;
+    const { nl_sendto } = libnlOffThread();
+    const sent = await fewAtOnce(() => nl_sendto(socket, bytes, BigInt(bytes.length)));
+    if (sent < 0) throw failure("send", "netlink request", nlText(sent));
+    const [answer] = this.#acknowledgements(this.#sequence, 1);
+    return answer as Answer;
   }
 
   #write(request: Request, flags: number): void {
