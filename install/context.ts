@@ -43,6 +43,8 @@ export interface InstallContext extends CommandContext {
   readonly uid: number;
   /** The compiled program that runs; absent when it was started from its sources. */
   readonly program?: string;
+  /** The plugins' client, for each plugin's name; absent: the names become links to the program. */
+  readonly client?: Uint8Array<ArrayBuffer>;
   /** What `twill --version` prints. */
   readonly version: string;
   /** The words behind `--`; absent when there was no `--`. */

@@ -10,9 +10,10 @@ import { sha512 } from "../engine/sha512.ts";
 import { chosenConfig, conflistText } from "./conflist.ts";
 import { type InstallContext, UsageError } from "./context.ts";
 import type { InstallFlags } from "./install.ts";
-import { tablesOf } from "./inventory.ts";
+import { LARGEST_TEXT, tablesOf } from "./inventory.ts";
 import {
   below,
+  CLIENT_MARK,
   CNI_STATE,
   CONFLIST,
   dirOf,
@@ -53,7 +54,9 @@ export async function run(this: InstallContext, flags: InstallFlags): Promise<vo
   const warn = (line: string): void => this.process.stderr.write(`warning: ${line}\n`);
 
   const old = readReceipt(root, warn);
-  const items = wanted(flags, program, daemonFlags).map((one) => judge(root, old, one));
+  const items = wanted(flags, program, daemonFlags, this.client).map((one) =>
+    judge(root, old, one)
+  );
   const receipt = await newReceipt(this, flags, old, items);
   const systemd = flags.systemd && systemdRuns(root);
 
@@ -115,6 +118,7 @@ function wanted(
   { cniBinDir, cniConfDir, systemd }: InstallFlags,
   program: string,
   daemonFlags: readonly string[],
+  client: Uint8Array<ArrayBuffer> | undefined,
 ): { readonly path: string; readonly content: Content }[] {
   const installed = `${cniBinDir}/${PROGRAM}`;
   const unit = (): Content => ({
@@ -126,7 +130,9 @@ function wanted(
     { path: installed, content: { kind: "copy", from: program, mode: 0o755 } },
     ...PLUGIN_NAMES.map((name) => ({
       path: `${cniBinDir}/${name}`,
-      content: { kind: "link", target: PROGRAM } as const,
+      content: client === undefined
+        ? { kind: "link", target: PROGRAM } as const
+        : { kind: "bytes", bytes: client, mode: 0o755 } as const,
     })),
     ...(systemd ? [{ path: UNIT_FILE, content: unit() }] : []),
     {
@@ -160,9 +166,13 @@ function judge(
     : { ...item, save: isForeign(root, path, content) };
 }
 
-/** Another program put a file where a link of ours was: it is newer than what we have kept. */
+/** Another program put a file where a plugin of ours was: it is newer than what we have kept. */
 function isForeign(root: string, path: string, { kind }: Content): boolean {
-  return kind === "link" && !Deno.lstatSync(below(root, path)).isSymlink;
+  if (kind !== "link" && kind !== "bytes") return false;
+  const place = below(root, path);
+  const { isSymlink, size } = Deno.lstatSync(place);
+  if (isSymlink) return Deno.readLinkSync(place) !== PROGRAM;
+  return size > LARGEST_TEXT || !Deno.readTextFileSync(place).includes(CLIENT_MARK);
 }
 
 async function newReceipt(

@@ -137,8 +137,8 @@ export function textOf(entry: Entry | undefined): string {
   return entry?.kind === "file" ? entry.text ?? "" : "";
 }
 
-/** Programs are large, and nothing in them is of interest. */
-const LARGEST_TEXT = 1 << 16;
+/** Programs are large, and nothing in them is of interest; the plugins' client has some KiB. */
+export const LARGEST_TEXT = 1 << 16;
 
 function readEntry(root: string, path: string): Entry | undefined {
   const info = readInfo(root, path);

@@ -13,8 +13,11 @@ export const DEFAULT_BIN_DIR = "/opt/cni/bin";
 /** Where they look for networks. */
 export const DEFAULT_CONF_DIR = "/etc/cni/net.d";
 
-/** The name of the program in the directory of the plugins; they are links to it. */
+/** The name of the program in the directory of the plugins, where their client looks for it. */
 export const PROGRAM = "twill";
+
+/** Words that stand in every version of the plugins' client, and in nobody else's plugin. */
+export const CLIENT_MARK = "Cannot run twill beside the plugin";
 
 /** The network's file; flannel's own name, so that one replaces the other. */
 export const CONFLIST = "10-flannel.conflist";

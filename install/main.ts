@@ -17,7 +17,11 @@ export async function main(): Promise<void> {
 }
 
 async function realContext(behind: readonly string[] | undefined): Promise<InstallContext> {
-  const { versionLine } = await import("../version.ts");
+  const [{ versionLine }, { clientBytes }] = await Promise.all([
+    import("../version.ts"),
+    import("../cni/ours.ts"),
+  ]);
+  const client = clientBytes();
   return {
     process: {
       stdout: { write: (text) => write(Deno.stdout, text) },
@@ -25,6 +29,7 @@ async function realContext(behind: readonly string[] | undefined): Promise<Insta
     },
     uid: Deno.uid() ?? -1,
     ...(Deno.build.standalone ? { program: Deno.execPath() } : {}),
+    ...(client === undefined ? {} : { client }),
     version: versionLine(),
     ...(behind === undefined ? {} : { behind }),
     open,

@@ -13,6 +13,7 @@ import { below, dirOf, nameOf, SAVED, withParents } from "./layout.ts";
 /** What a file is to be. */
 export type Content =
   | { readonly kind: "text"; readonly text: string; readonly mode: number }
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array<ArrayBuffer>; readonly mode: number }
   /** A copy of another file; `from` is a path of this process, whatever the root is. */
   | { readonly kind: "copy"; readonly from: string; readonly mode: number }
   | { readonly kind: "link"; readonly target: string };
@@ -45,6 +46,10 @@ function isSame(path: string, info: Deno.FileInfo, content: Content): boolean {
   // An operator may have taken rights away from a text; a program must stay one.
   if (content.kind === "text") return Deno.readTextFileSync(path) === content.text;
   if ((info.mode ?? 0) % 0o1000 !== content.mode) return false;
+  if (content.kind === "bytes") {
+    const { bytes } = content;
+    return info.size === bytes.length && Deno.readFileSync(path).every((b, at) => b === bytes[at]);
+  }
   const from = Deno.statSync(content.from);
   if (from.dev === info.dev && from.ino === info.ino) return true;
   return from.size === info.size && sameBytes(path, content.from);
@@ -170,9 +175,10 @@ function write(path: string, content: Content): void {
     case "link":
       Deno.symlinkSync(content.target, path);
       return;
-    case "text": {
+    case "text":
+    case "bytes": {
       using file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
-      let rest = new TextEncoder().encode(content.text);
+      let rest = content.kind === "text" ? new TextEncoder().encode(content.text) : content.bytes;
       while (rest.length > 0) rest = rest.subarray(file.writeSync(rest));
       Deno.chmodSync(path, content.mode);
       file.syncSync();

@@ -11,6 +11,7 @@ import { conflistText } from "./conflist.ts";
 import type { Entry, Inventory } from "./inventory.ts";
 import { textOf } from "./inventory.ts";
 import {
+  CLIENT_MARK,
   CNI_STATE,
   CONFLIST,
   dirOf,
@@ -118,13 +119,13 @@ function ownerOf(path: string, { entries, receipt, binDirs }: Inventory): Owner 
   const isOurs = ((): boolean => {
     switch (nameOf(path)) {
       case PROGRAM:
-        return placed || receipt === undefined && hasLinks(dirOf(path), entries);
+        return placed || receipt === undefined && hasPlugins(dirOf(path), entries);
       case CONFLIST:
         return placed || receipt === undefined && textOf(entry) === conflistText() &&
-            binDirs.some((dir) => hasLinks(dir, entries));
+            binDirs.some((dir) => hasPlugins(dir, entries));
       default:
         if (path === UNIT_FILE) return placed || textOf(entry).startsWith(UNIT_MARK);
-        return entry.kind === "link" && entry.target === PROGRAM;
+        return isPlugin(entry);
     }
   })();
   if (isOurs) return "ours";
@@ -132,10 +133,13 @@ function ownerOf(path: string, { entries, receipt, binDirs }: Inventory): Owner 
   return placed || entries.has(`${path}${SAVED}`) ? "foreign" : "nobody's";
 }
 
-function hasLinks(dir: string, entries: ReadonlyMap<string, Entry>): boolean {
-  return [...entries].some(([path, entry]) =>
-    dirOf(path) === dir && entry.kind === "link" && entry.target === PROGRAM
-  );
+function hasPlugins(dir: string, entries: ReadonlyMap<string, Entry>): boolean {
+  return [...entries].some(([path, entry]) => dirOf(path) === dir && isPlugin(entry));
+}
+
+/** A plugin as some version of install leaves it: a copy of the client, or a link to the program. */
+function isPlugin(entry: Entry): boolean {
+  return entry.kind === "link" ? entry.target === PROGRAM : textOf(entry).includes(CLIENT_MARK);
 }
 
 /** Directories that came with the install and that the other steps leave empty, lowest first. */

@@ -36,7 +36,15 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cni: ["cni", "engine", "ffi", "version.ts"],
   daemon: ["daemon", "cni", "engine", "ffi", "version.ts"],
   inspect: ["inspect", "engine", "ffi", "version.ts"],
-  install: ["install", "cni/names.ts", "daemon/flags.ts", "engine", "ffi", "version.ts"],
+  install: [
+    "install",
+    "cni/names.ts",
+    "cni/ours.ts",
+    "daemon/flags.ts",
+    "engine",
+    "ffi",
+    "version.ts",
+  ],
   ffi: ["ffi", "engine"],
   engine: ["engine"],
 };

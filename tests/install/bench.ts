@@ -7,6 +7,10 @@
 import assert from "node:assert/strict";
 import { runInstall } from "../../install/app.ts";
 import type { InstallContext } from "../../install/context.ts";
+import { CLIENT_MARK } from "../../install/layout.ts";
+
+/** What stands for the plugins' client. */
+export const CLIENT = `a client, with the words "${CLIENT_MARK}"`;
 
 /** What a command left. */
 export interface Left {
@@ -42,6 +46,7 @@ export class Tree implements Disposable {
       },
       uid: 0,
       ...(program === "" ? {} : { program }),
+      client: new TextEncoder().encode(CLIENT),
       version: "twill 0.0.0",
       ...(split < 0 ? {} : { behind: words.slice(split + 1) }),
       open: () => Promise.reject(new assert.AssertionError({ message: "opened the kernel" })),

@@ -2,21 +2,22 @@
 
 import assert from "node:assert/strict";
 import { PLUGIN_NAMES } from "../../cni/names.ts";
-import { fine, Tree } from "./bench.ts";
+import { CLIENT, fine, Tree } from "./bench.ts";
 
 const BIN = "/opt/cni/bin";
 const LIST = "/etc/cni/net.d/10-flannel.conflist";
 const RECEIPT = "/var/lib/twill/install.json";
 const UNIT = "/etc/systemd/system/twill.service";
 
-Deno.test("install: the program, a link for each plugin, flannel's list", async () => {
+Deno.test("install: the program, a client for each plugin, flannel's list", async () => {
   using tree = new Tree();
   const told = fine(await tree.run("install"));
   assert.equal(tree.read(`${BIN}/twill`), "the program, version 1");
   assert.equal(Deno.statSync(tree.at(`${BIN}/twill`)).mode! % 0o1000, 0o755);
   for (const name of PLUGIN_NAMES) {
-    assert.equal(Deno.readLinkSync(tree.at(`${BIN}/${name}`)), "twill");
-    assert.match(told, new RegExp(`^installed  ${BIN}/${name} -> twill$`, "m"));
+    assert.equal(tree.read(`${BIN}/${name}`), CLIENT);
+    assert.equal(Deno.lstatSync(tree.at(`${BIN}/${name}`)).mode! % 0o1000, 0o755);
+    assert.match(told, new RegExp(`^installed  ${BIN}/${name}$`, "m"));
   }
   assert.deepEqual(JSON.parse(tree.read(LIST)), {
     name: "cbr0",
@@ -81,7 +82,7 @@ Deno.test("install: plugins and lists of others are kept beside", async () => {
   tree.write(`${BIN}/dhcp`, "not ours to touch", 0o755);
   tree.write(LIST, `{"name":"mine"}`, 0o600);
   const told = fine(await tree.run("install"));
-  assert.match(told, /portmap -> twill \(what was there is kept as portmap\.before-twill\)/);
+  assert.match(told, /portmap \(what was there is kept as portmap\.before-twill\)/);
   assert.equal(tree.read(`${BIN}/portmap.before-twill`), "the reference portmap");
   assert.equal(Deno.readLinkSync(tree.at(`${BIN}/bridge.before-twill`)), "/usr/lib/cni/bridge");
   assert.equal(tree.read(`${LIST}.before-twill`), `{"name":"mine"}`);
@@ -89,7 +90,7 @@ Deno.test("install: plugins and lists of others are kept beside", async () => {
   assert.equal(fine(await tree.run("install")), "Everything was in its place already\n");
 });
 
-Deno.test("install: what another program put over a link of ours is kept as the newer", async () => {
+Deno.test("install: what another program put over a client of ours is kept as the newer", async () => {
   using tree = new Tree();
   tree.write(`${BIN}/portmap`, "old", 0o755);
   fine(await tree.run("install"));
@@ -97,6 +98,19 @@ Deno.test("install: what another program put over a link of ours is kept as the 
   tree.write(`${BIN}/portmap`, "new", 0o755);
   fine(await tree.run("install"));
   assert.equal(tree.read(`${BIN}/portmap.before-twill`), "new");
+});
+
+Deno.test("install: links of an earlier version, and an older client, become the client", async () => {
+  using tree = new Tree();
+  fine(await tree.run("install"));
+  Deno.removeSync(tree.at(`${BIN}/portmap`));
+  Deno.symlinkSync("twill", tree.at(`${BIN}/portmap`));
+  tree.write(`${BIN}/bridge`, `older; ${CLIENT}`, 0o755);
+  fine(await tree.run("install"));
+  for (const name of ["portmap", "bridge"]) assert.equal(tree.read(`${BIN}/${name}`), CLIENT);
+  assert.deepEqual(tree.list().filter((line) => /before-twill/.test(line)), []);
+  fine(await tree.run("uninstall"));
+  assert.deepEqual(tree.list(), []);
 });
 
 Deno.test("install: a list that was edited since stays, with any rights", async () => {
@@ -112,7 +126,7 @@ Deno.test("install: a list that was edited since stays, with any rights", async 
 Deno.test("install: other directories", async () => {
   using tree = new Tree();
   fine(await tree.run("install", "--cni-bin-dir=/usr/lib/cni/", "--cni-conf-dir=//etc/net"));
-  assert.equal(Deno.readLinkSync(tree.at("/usr/lib/cni/flannel")), "twill");
+  assert.equal(tree.read("/usr/lib/cni/flannel"), CLIENT);
   assert.ok(tree.read("/etc/net/10-flannel.conflist"));
   assert.deepEqual(tree.list().filter((line) => line.startsWith("/opt")), []);
 });
