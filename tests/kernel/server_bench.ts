@@ -53,6 +53,7 @@ export class ServerBench {
         `--lease-file=${this.dir}/leases.json`,
         "--node-name=here",
         "--iface=underlay0",
+        "--ip-masq",
         `--state-dir=${this.dir}/state`,
         `--subnet-file=${this.dir}/subnet.env`,
       ],
