@@ -308,8 +308,9 @@ function fixBridgeMac(
 ): void {
   const older = have.find((fact): fact is LinkFact => fact.kind === "link");
   const addressed = changes.some(({ fact }) => fact.kind === "address" && fact.where === "host");
+  if (older === undefined || !addressed) return;
   const mac = kernel.link("host", name)?.mac;
-  if (older === undefined || !addressed || mac === undefined) return;
+  if (mac === undefined) return;
   finish(request, kernel, [{ op: "put", fact: { ...older, mac }, had: older }]);
 }
 
