@@ -17,6 +17,7 @@ import { holdInstance } from "./instance.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
 import { MemoryFile } from "./store/memory.ts";
+import { nodeIdentity } from "./store/node_id.ts";
 import { RememberingStore } from "./store/remembering.ts";
 import type { Store } from "./store/store.ts";
 
@@ -58,7 +59,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
   }
   log.info("Starting", { version: versionLine() });
   using _alone = holdInstance(flags.instance);
-  const memory = new MemoryFile(memoryPath(flags));
+  const memory = new MemoryFile(statePath(flags, "snapshot", ".json"));
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
   const agent = new NodeAgent(store, nodeOptions(flags), log, tellServiceManager);
@@ -81,8 +82,9 @@ function tellServiceManager(): void {
   if (socket !== undefined) notify(socket, "READY=1");
 }
 
-function memoryPath({ "state-dir": directory, instance }: Flags): string {
-  return instance === "" ? `${directory}/snapshot.json` : `${directory}/snapshot-${instance}.json`;
+/** A file in `--state-dir`, each daemon of a host its own. */
+function statePath({ "state-dir": directory, instance }: Flags, name: string, end = ""): string {
+  return `${directory}/${name}${instance === "" ? "" : `-${instance}`}${end}`;
 }
 
 function nodeOptions(flags: Flags): NodeOptions {
@@ -124,6 +126,7 @@ async function openStore(flags: Flags, log: Log): Promise<Store> {
   return new EtcdStore({
     etcd,
     prefix: flags["etcd-prefix"],
+    node: nodeIdentity(statePath(flags, "node-id"), flags["node-name"] || Deno.hostname(), log),
     margin: flags["subnet-lease-renew-margin"] * 60_000,
     log,
   });

@@ -148,7 +148,7 @@ onLab(
     const file = theirs.read("/run/flannel/subnet.env");
     await ping.lost();
     await using monitor = await Monitor.start(theirs);
-  await using rules = await theirs.start("rules", ["nft", "monitor"]);
+    await using rules = await theirs.start("rules", ["nft", "monitor"]);
     await theirs.daemon!.stop("SIGKILL");
     await startTwill(theirs);
     await agree();
