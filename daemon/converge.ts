@@ -48,7 +48,7 @@ export interface Wish {
 
 /** Runs passes, and remembers what the last one left in the kernel. */
 export class Converger {
-  readonly #kernel: Kernel;
+  readonly #kernel: Pick<Kernel, "read" | "apply">;
   readonly #backend: Backend;
   /** The facts of each peer that the kernel holds. */
   #held = new Map<Lease, readonly Fact[]>();
@@ -56,7 +56,7 @@ export class Converger {
   #bad = new Map<Lease, string>();
   #wish: Wish | undefined;
 
-  constructor(kernel: Kernel, backend: Backend) {
+  constructor(kernel: Pick<Kernel, "read" | "apply">, backend: Backend) {
     this.#kernel = kernel;
     this.#backend = backend;
   }

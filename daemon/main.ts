@@ -19,6 +19,7 @@ import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
 import { servePlugins } from "./server/server.ts";
 import { MemoryFile } from "./store/memory.ts";
+import { nodeIdentity } from "./store/node_id.ts";
 import { RememberingStore } from "./store/remembering.ts";
 import type { Store } from "./store/store.ts";
 
@@ -60,7 +61,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
   }
   log.info("Starting", { version: versionLine() });
   using _alone = holdInstance(flags.instance);
-  const memory = new MemoryFile(memoryPath(flags));
+  const memory = new MemoryFile(statePath(flags, "snapshot", ".json"));
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
   await using poller = new Poller();
@@ -86,8 +87,9 @@ function tellServiceManager(): void {
   if (socket !== undefined) notify(socket, "READY=1");
 }
 
-function memoryPath({ "state-dir": directory, instance }: Flags): string {
-  return instance === "" ? `${directory}/snapshot.json` : `${directory}/snapshot-${instance}.json`;
+/** A file in `--state-dir`, each daemon of a host its own. */
+function statePath({ "state-dir": directory, instance }: Flags, name: string, end = ""): string {
+  return `${directory}/${name}${instance === "" ? "" : `-${instance}`}${end}`;
 }
 
 function nodeOptions(flags: Flags): Omit<NodeOptions, "poller"> {
@@ -129,6 +131,7 @@ async function openStore(flags: Flags, log: Log): Promise<Store> {
   return new EtcdStore({
     etcd,
     prefix: flags["etcd-prefix"],
+    node: nodeIdentity(statePath(flags, "node-id"), flags["node-name"] || Deno.hostname(), log),
     margin: flags["subnet-lease-renew-margin"] * 60_000,
     log,
   });

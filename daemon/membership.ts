@@ -11,6 +11,7 @@ import type { Family, Ip } from "../engine/ip.ts";
 import { type Lease, leaseKey, type LeaseRecord, type LeaseSubnets } from "../engine/lease.ts";
 import { localMac, type Mac } from "../engine/mac.ts";
 import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
+import type { KernelEvent } from "../ffi/events.ts";
 import type { Kernel } from "../ffi/kernel.ts";
 import { chooseInterface, type Chosen, type InterfaceWish, type NodeView } from "./interface.ts";
 import type { Log } from "./log.ts";
@@ -69,6 +70,14 @@ export class Membership {
     const chosen = chooseInterface(viewOf(this.#kernel), this.#wish);
     this.#backend.admit(chosen.underlay, chosen.publicIps);
     return chosen;
+  }
+
+  /** True when such an event may mean another interface, or another address of it. */
+  follows(kind: KernelEvent["kind"]): boolean {
+    const { ifaces, patterns, canReach } = this.#wish;
+    const byRoute = canReach !== undefined || ifaces.length + patterns.length === 0;
+    return kind === "link" || kind === "address" || kind === "lost" ||
+      (kind === "route" && byRoute);
   }
 
   /** Says what was chosen, and for which reason. */

@@ -81,6 +81,7 @@ export class NodeAgent {
   readonly #file: SubnetFile;
   readonly #state: NodeState;
   #wanted: readonly Fact[] = [];
+  #othersRemoved = false;
 
   constructor(store: Store, options: NodeOptions, log: Log, onReady: () => void = () => {}) {
     this.#store = store;
@@ -136,14 +137,18 @@ export class NodeAgent {
     const previous = this.#file.previous();
     for (const note of previous.notes) this.#log.warn(`Previous subnet file: ${note}`);
     const lease = await membership.join(chosen, previous, signal);
-    this.#removeChains(kernel, conf);
     this.#state.waitingFor = "the peers of the first snapshot to be programmed";
     const self = { underlay: chosen.underlay, lease };
     await this.#loop({ kernel, backend, conf, membership, chosen, self }, signal);
   }
 
-  /** Rules that flannel left in iptables, when they are not this network's mode. */
-  #removeChains(kernel: Kernel, conf: NetConf): void {
+  /**
+   * Once, when our rules stand: those that flannel left in iptables, when they are not this
+   * network's mode. The other way round there would be a moment without any.
+   */
+  #removeChains({ kernel, conf }: Node): void {
+    if (this.#othersRemoved) return;
+    this.#othersRemoved = true;
     if (this.#options.instance !== "" || ruleMode(conf.nftables) === "iptables") return;
     const chains = noFlannelChains(([4, 6] as const).filter(hasIptables));
     try {
@@ -165,11 +170,11 @@ export class NodeAgent {
       try {
         const chosen = membership.choose();
         membership.tell(chosen);
-        this.#state.solved();
+        this.#state.solved("interface");
         return chosen;
       } catch (e) {
         if (!(e instanceof OpError)) throw e;
-        this.#state.trouble(e);
+        this.#state.trouble("interface", e);
       }
       await sleep(retry.next(), signal);
     }
@@ -183,15 +188,18 @@ export class NodeAgent {
     let seen: Snapshot | undefined;
     /** Why the kernel must be read; undefined while only leases can have changed. */
     let cause: string | undefined = "start";
+    /** No interface fits: any that comes may be the one. */
+    let lost = false;
     /** The interface may have changed. */
     let moved = false;
     const look = (why: string, event?: KernelEvent): void => {
       cause ??= why;
-      moved ||= event === undefined || event.kind === "address" || event.kind === "link";
+      moved ||= event === undefined || node.membership.follows(event.kind);
       mark.raise();
     };
     const { poller } = this.#options;
     using watch = new KernelWatch(poller, node.kernel, () => ({
+      anywhere: lost,
       devices: [...Object.values(node.backend.devices()), node.self.underlay.name],
       tables: this.#wanted.flatMap(tableOf),
     }), look);
@@ -213,7 +221,7 @@ export class NodeAgent {
       if (cause !== undefined) await sleep(SETTLE, signal);
       const why = cause;
       cause = undefined;
-      if (moved && why !== "start") this.#reconsider(node, ending);
+      if (moved && why !== "start") lost = !this.#reconsider(node, ending);
       moved = false;
       const snapshot = newest;
       const pass = (kind: Pass["kind"], because: string): boolean =>
@@ -235,28 +243,34 @@ export class NodeAgent {
       if (started && snapshot !== seen) done = pass("changed", "leases changed");
       seen = snapshot;
       if (why !== undefined) done = pass(started ? "look" : "start", why);
+      done &&= !lost;
       if (done) retry.reset();
       timers.once("retry", done ? undefined : retry.next(), () => look("retry"));
     }
   }
 
-  /** When the interface or its addresses changed: follows, and tells peers; the subnet is kept. */
-  #reconsider(node: Node, ending: Ending): void {
+  /**
+   * When the interface or its addresses changed: follows, and tells peers; the subnet is kept.
+   * Returns false when no interface fits.
+   */
+  #reconsider(node: Node, ending: Ending): boolean {
     let chosen: Chosen;
     try {
       chosen = node.membership.choose();
     } catch (e) {
       if (!(e instanceof OpError)) throw e;
       // The data plane stays as it is: the interface may come back as it was.
-      this.#state.trouble(e);
-      return;
+      this.#state.trouble("interface", e);
+      return false;
     }
-    if (!isOther(node.chosen, chosen)) return;
+    this.#state.solved("interface");
+    if (!isOther(node.chosen, chosen)) return true;
     this.#log.warn("This node's interface or address has changed");
     node.membership.tell(chosen);
     node.chosen = chosen;
     node.self = { underlay: chosen.underlay, lease: node.self.lease };
     ending.replace("join", (signal) => node.membership.join(chosen, node.self.lease, signal));
+    return true;
   }
 
   /** One pass. Returns false when something is left to be tried again soon. */
@@ -281,14 +295,15 @@ export class NodeAgent {
       const report = run({ self, common: this.#common(node) });
       if (kind !== "changed" || gone.length > 0) this.#tendBridge(node);
       this.#state.passed({ report, cause, kind, took: performance.now() - started });
+      if (report.own.length === 0) this.#removeChains(node);
       // A remembered lease may have run out: pods that run go on, new ones wait.
       const sure = this.#store.status().remembered === undefined;
       if (report.own.length === 0 && sure) this.#announce(env);
-      this.#state.solved();
+      this.#state.solved("pass");
       return report.own.length === 0 && report.refused.length === 0;
     } catch (e) {
       if (!(e instanceof OpError || e instanceof Overrun)) throw e;
-      this.#state.trouble(e);
+      this.#state.trouble("pass", e);
       return false;
     }
   }

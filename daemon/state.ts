@@ -37,12 +37,16 @@ export interface Pass {
   readonly took: number;
 }
 
+/** What can fail and is tried again: the choice of the interface, a pass. */
+export type Work = "interface" | "pass";
+
 /** The books of one agent. */
 export class NodeState {
   readonly #log: Log;
   readonly #onReady: () => void;
   #waitingFor: string | undefined = "the network configuration";
-  #problem: string | undefined;
+  /** What goes wrong now, by the work that it stops. */
+  readonly #problems = new Map<Work, string>();
   #report: Report | undefined;
   /** Pods that still live in a subnet that is no longer this node's. */
   oldPods: readonly string[] = [];
@@ -75,16 +79,16 @@ export class NodeState {
   }
 
   /** A failure that is tried again: shown by the probes until {@link NodeState.solved}, logged once. */
-  trouble(problem: unknown): void {
+  trouble(work: Work, problem: unknown): void {
     const words = messageOf(problem);
     const advice = problem instanceof OpError ? problem.advice : undefined;
-    if (this.#problem !== words) this.#log.error(words, { advice });
-    this.#problem = words;
+    if (this.#problems.get(work) !== words) this.#log.error(words, { advice });
+    this.#problems.set(work, words);
   }
 
-  /** The last trouble is over. */
-  solved(): void {
-    this.#problem = undefined;
+  /** This work succeeds again. */
+  solved(work: Work): void {
+    this.#problems.delete(work);
   }
 
   /** Books a pass, and logs what is new in it. */
@@ -148,7 +152,7 @@ export class NodeState {
         }`,
       ]),
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
-      ...(this.#problem === undefined ? [] : [this.#problem]),
+      ...this.#problems.values(),
       ...(report?.own ?? []).map(({ who, reason }) => `${who}: ${reason}`),
     ];
     return { reasons, remarks };

@@ -15,6 +15,8 @@ import type { Poller } from "../ffi/poll.ts";
 export interface Concerns {
   /** Our devices and the underlay. */
   readonly devices: readonly string[];
+  /** Links and addresses of any name concern us. */
+  readonly anywhere: boolean;
   /** Our rule tables: `inet twill`. */
   readonly tables: readonly string[];
 }
@@ -63,11 +65,12 @@ export class KernelWatch implements Disposable {
       this.#learnIndexes();
       const ours = echoOf(report.changes.map(({ fact }) => fact));
       // Rules travel by a socket of nft's own, so their originator tells nothing.
-      const foreign = this.#during.find(({ event, port }) =>
+      const foreign = this.#during.filter(({ event, port }) =>
         port === 0 || event.kind === "rules" ? !ours(event) : port !== this.#kernel.port
       );
       this.#during = undefined;
-      if (foreign !== undefined) this.#hear(foreign);
+      // All of them: what kind they are says where to look.
+      for (const heard of foreign) this.#hear(heard);
       return report;
     } finally {
       this.#during = undefined;
@@ -83,9 +86,12 @@ export class KernelWatch implements Disposable {
 
   #concernsUs(event: KernelEvent): boolean {
     switch (event.kind) {
-      case "link":
-        return this.#concerns().devices.includes(event.name);
+      case "link": {
+        const { anywhere, devices } = this.#concerns();
+        return anywhere || devices.includes(event.name);
+      }
       case "address":
+        return this.#concerns().anywhere || this.#indexes.has(event.index);
       case "neighbour":
       case "fdb":
         return this.#indexes.has(event.index);

@@ -85,7 +85,8 @@ export class OpError extends Error {
   readonly advice: string | undefined;
 
   constructor(deed: string, object: string, details: OpErrorDetails) {
-    const words = details.kernel ?? (details.cause === undefined ? "" : messageOf(details.cause));
+    const words = details.kernel ??
+      (details.cause === undefined ? "" : plainWords(messageOf(details.cause)));
     super(
       `Cannot ${deed} ${object}${words === "" ? "" : `: ${words}`}`,
       details.cause === undefined ? undefined : { cause: details.cause },
@@ -97,6 +98,11 @@ export class OpError extends Error {
     this.kernel = details.kernel;
     this.advice = details.advice;
   }
+}
+
+/** An operating system's words without the number and the call that a runtime adds to them. */
+function plainWords(message: string): string {
+  return message.replace(/ \(os error \d+\)(: \w+ '[^']*')?$/, "");
 }
 
 /** The text of anything that was thrown. */

@@ -52,7 +52,10 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** A file may have about 400 lines; more than this many is more than about. */
 const MAX_LINES = 420;
 
-const ETCD_FILE = "daemon/store/etcd.ts";
+const ETCD_FILES: Readonly<Record<string, string>> = {
+  "etcd3": "daemon/store/etcd.ts",
+  "@grpc/grpc-js": "daemon/store/etcd_channel.ts",
+};
 
 const FFI_WORDS = new Set([
   "dlopen",
@@ -208,13 +211,19 @@ const ffiOnly: Rule = (sources) =>
     source.ffiWords.map((word) => `${source.path} says ${word}; only ffi may`)
   );
 
-/** etcd3 costs 90 ms and 70 MiB: one file imports it, and that one is loaded on demand. */
+/**
+ * etcd3 costs 90 ms and 70 MiB: one file imports it, and that one is loaded on demand. The gRPC below
+ * it has one file, too.
+ */
 const etcdInOneFile: Rule = (sources) =>
-  sources.filter(({ path }) => path !== ETCD_FILE).flatMap(({ path, imports }) =>
+  sources.flatMap(({ path, imports }) =>
     imports
       .map(({ specifier }) => resolve(path, specifier))
-      .filter((to) => /^npm:\/?etcd3(?:[@/]|$)/.test(to))
-      .map((to) => `${path} imports ${to}; only ${ETCD_FILE} may`)
+      .flatMap((to) => {
+        const [, name = ""] = /^npm:\/?(etcd3|@grpc\/grpc-js)(?:[@/]|$)/.exec(to) ?? [];
+        const home = ETCD_FILES[name] ?? path;
+        return home === path ? [] : [`${path} imports ${to}; only ${home} may`];
+      })
   );
 
 /** Loading a module waits for nothing, but for the entry itself. */

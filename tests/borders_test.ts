@@ -83,6 +83,9 @@ const broken: readonly (readonly [keyof typeof RULES, Record<string, string>, st
     "tests/a.ts imports npm:etcd3@1.1.2",
   ]],
   ["etcdInOneFile", { "daemon/store/etcd.ts": `import { Etcd3 } from "etcd3";` }, []],
+  ["etcdInOneFile", { "daemon/store/etcd.ts": `import { Channel } from "@grpc/grpc-js";` }, [
+    "daemon/store/etcd.ts imports npm:@grpc/grpc-js",
+  ]],
   ["awaitInEntryOnly", { "cni/a.ts": `await f();` }, ["cni/a.ts waits"]],
   ["awaitInEntryOnly", { "cni/a.ts": `if (x) { for await (const y of z) y(); }` }, [
     "cni/a.ts waits",

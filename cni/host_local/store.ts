@@ -101,11 +101,7 @@ export class Store implements Disposable {
       if (cause instanceof Deno.errors.AlreadyExists) return false;
       throw failed("reserve an address in", this.#path(ip), cause);
     } finally {
-      try {
-        removeFile(draft);
-      } catch {
-        // The next reservation removes it, or says why it cannot.
-      }
+      this.tidy();
     }
   }
 
@@ -115,6 +111,15 @@ export class Store implements Disposable {
       removeFile(this.#path(ip));
     } catch (cause) {
       throw failed("release the address in", this.#path(ip), cause);
+    }
+  }
+
+  /** Removes what a reservation left that was killed half way; it belongs to nobody. */
+  tidy(): void {
+    try {
+      removeFile(`${this.#dir}/${DRAFT}`);
+    } catch {
+      // The next reservation removes it, or says why it cannot.
     }
   }
 

@@ -106,10 +106,15 @@ function readSubnetFile(request: Request): SubnetEnv {
   try {
     return parseSubnetEnv(Deno.readTextFileSync(path), path);
   } catch (cause) {
+    // The words of flannel's own plugin, which operators and their tools look for.
+    const words = cause instanceof Deno.errors.NotFound
+      ? `open ${path}: no such file or directory`
+      : messageOf(cause);
     throw new OpError("use the subnet file", path, {
       code: ErrorCode.plugin,
-      kernel: `failed to load flannel 'subnet.env' file: ${messageOf(cause)}`,
-      advice: "The daemon of this node writes it when it is ready: check that it runs",
+      kernel: `failed to load flannel 'subnet.env' file: ${words}`,
+      advice:
+        "The daemon writes it when the node is ready: its log and /readyz say what it waits for",
       cause,
     });
   }

@@ -47,6 +47,7 @@ export const hostLocal: Plugin = {
   async del(request: Request): Promise<void> {
     using store = await Store.openExisting(storeDir(request), request.call.mayBlock);
     for (const ip of store?.ownedBy(request) ?? []) store?.release(ip);
+    store?.tidy();
   },
 
   async gc(request: Request): Promise<void> {

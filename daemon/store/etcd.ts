@@ -28,7 +28,7 @@ import type {
   PutCondition,
   WatchEnd,
 } from "./etcd_api.ts";
-import { channelSettings, withHeaders } from "./etcd_channel.ts";
+import { type ChannelSettings, channelSettings, withHeaders } from "./etcd_channel.ts";
 import { type EtcdEndpoint, parseEndpoint, wordsOf } from "./etcd_endpoint.ts";
 import type { EtcdTls } from "./etcd_tls.ts";
 
@@ -41,6 +41,11 @@ export interface EtcdOptions {
   readonly auth?: { readonly username: string; readonly password: string };
   /** Milliseconds for one request, all endpoints together; 5,000 unless set. */
   readonly deadline?: number;
+  /**
+   * Milliseconds after which a silent connection is asked whether it is alive; half of that later it
+   * is given up. 6,000 unless set: etcd allows no less than 5,000.
+   */
+  readonly silence?: number;
 }
 
 /** The requests a store makes; what tests replace. */
@@ -71,7 +76,7 @@ export class EtcdClient implements Disposable {
    * @throws {SyntaxError} for what is no endpoint.
    * @throws {TypeError} when there is none.
    */
-  constructor({ endpoints, tls, auth, deadline = 5_000 }: EtcdOptions) {
+  constructor({ endpoints, tls, auth, deadline = 5_000, silence = 6_000 }: EtcdOptions) {
     if (endpoints.length === 0) throw new TypeError("etcd needs at least one endpoint");
     this.#auth = auth;
     this.#deadline = deadline;
@@ -79,7 +84,8 @@ export class EtcdClient implements Disposable {
     this.#share = Math.max(500, Math.floor(deadline / endpoints.length));
     this.#members = endpoints.map((text) => {
       const endpoint = parseEndpoint(text, tls !== undefined);
-      return { endpoint, client: new Etcd3(this.#optionsFor(endpoint, tls ?? (() => ({})))) };
+      const settings = channelSettings(endpoint, tls ?? (() => ({})), silence);
+      return { endpoint, client: new Etcd3(this.#optionsFor(endpoint, settings)) };
     });
   }
 
@@ -194,6 +200,7 @@ export class EtcdClient implements Disposable {
    */
   watch(prefix: string, from: string, watcher: EtcdWatcher): Disposable {
     const index = this.#current;
+    const member = this.#members[index]!;
     let stream: { end(): void; cancel(): void } | undefined;
     let over = false;
     const stop = (): void => {
@@ -209,8 +216,8 @@ export class EtcdClient implements Disposable {
       stop();
       watcher.ended(why);
     };
-    const fail = (cause: unknown, words = this.#words(cause)): void => {
-      const kernel = `${this.#members[index]!.endpoint.url}: ${words}`;
+    const fail = (cause: unknown, words = this.#words(cause, member)): void => {
+      const kernel = `${member.endpoint.url}: ${words}`;
       const error = new OpError("watch etcd keys", prefix, {
         code: ErrorCode.store,
         kernel,
@@ -222,8 +229,7 @@ export class EtcdClient implements Disposable {
       this.#next(index);
       fail(undefined, `no answer within ${this.#deadline} ms`);
     }, this.#deadline);
-    const { watchClient } = this.#members[index]!.client;
-    watchClient.watch(this.#headers({ hasleader: "true" })).then((duplex) => {
+    member.client.watchClient.watch(this.#headers({ hasleader: "true" })).then((duplex) => {
       stream = duplex;
       duplex.on("error", (e) => {
         if (over) return;
@@ -255,7 +261,7 @@ export class EtcdClient implements Disposable {
     request: (client: Etcd3) => Promise<T>,
   ): Promise<T> {
     const failed = new Map<Member, string>();
-    let last: unknown;
+    let cause: unknown;
     for (;;) {
       const index = this.#unasked(failed);
       const member = this.#members[index];
@@ -264,13 +270,17 @@ export class EtcdClient implements Disposable {
         return await unless(signal, this.#ask(member.client, request));
       } catch (e) {
         signal.throwIfAborted();
-        last = e;
-        if (!(e instanceof Error) || !isRecoverableError(e)) break;
-        failed.set(member, this.#words(e));
+        const words = this.#words(e, member);
+        if (!(e instanceof Error) || !isRecoverableError(e)) throw refused(deed, object, e, words);
+        cause = e;
+        failed.set(member, words);
         this.#next(index);
       }
     }
-    throw this.#failure(deed, object, last, failed);
+    // In the order of the flag: the same trouble has the same words, wherever asking began.
+    const kernel = this.#members.map((member) => `${member.endpoint.url}: ${failed.get(member)}`)
+      .join("; ");
+    throw new OpError(deed, object, { code: ErrorCode.store, kernel, cause });
   }
 
   /** One request to one member, with a token where etcd wants one. */
@@ -313,34 +323,8 @@ export class EtcdClient implements Disposable {
     if (this.#current === failed) this.#current = (failed + 1) % this.#members.length;
   }
 
-  #words(cause: unknown): string {
-    return wordsOf(messageOf(cause), this.#share);
-  }
-
-  /** @param failed what each member that was asked in vain said. */
-  #failure(
-    deed: string,
-    object: string,
-    cause: unknown,
-    failed: ReadonlyMap<Member, string>,
-  ): OpError {
-    // In the order of the flag: the same trouble has the same words, wherever asking began.
-    const silent = this.#members.flatMap((member) => {
-      const words = failed.get(member);
-      return words === undefined ? [] : [`${member.endpoint.url}: ${words}`];
-    });
-    if (failed.size === this.#members.length) {
-      const kernel = silent.join("; ");
-      return new OpError(deed, object, { code: ErrorCode.store, kernel, cause });
-    }
-    const denied = cause instanceof EtcdPermissionDeniedError;
-    const advice = denied
-      ? "Grant the etcd user's role to read and write all keys below --etcd-prefix"
-      : cause instanceof EtcdAuthenticationFailedError
-      ? "Check --etcd-username and FLANNELD_ETCD_PASSWORD"
-      : undefined;
-    const code = denied ? ErrorCode.denied : ErrorCode.store;
-    return new OpError(deed, object, { code, kernel: this.#words(cause), advice, cause });
+  #words(cause: unknown, { endpoint }: Member): string {
+    return wordsOf(messageOf(cause), endpoint, this.#share);
   }
 
   /** Call options: these headers, and the token as it is when the call starts. */
@@ -349,14 +333,14 @@ export class EtcdClient implements Disposable {
     return { interceptors: [all] } as CallOptions;
   }
 
-  #optionsFor(endpoint: EtcdEndpoint, tls: () => EtcdTls): IOptions {
+  #optionsFor(endpoint: EtcdEndpoint, settings: ChannelSettings): IOptions {
     const headers = this.#headers();
     return {
       hosts: endpoint.target,
       defaultCallOptions: ({ isStream }) =>
         isStream ? headers : { ...headers, deadline: Date.now() + this.#share },
       faultHandling: { host: () => ONCE, global: ONCE },
-      grpcOptions: channelSettings(endpoint, tls) as NonNullable<IOptions["grpcOptions"]>,
+      grpcOptions: settings as NonNullable<IOptions["grpcOptions"]>,
     };
   }
 }
@@ -401,4 +385,16 @@ function asBytes({ key, value, lease }: NonNullable<PutCondition["also"]>): {
   lease: string;
 } {
   return { key: Buffer.from(key), value: Buffer.from(value), lease };
+}
+
+/** etcd has answered, and the answer is no. */
+function refused(deed: string, object: string, cause: unknown, kernel: string): OpError {
+  const denied = cause instanceof EtcdPermissionDeniedError;
+  const advice = denied
+    ? "Grant the etcd user's role to read and write all keys below --etcd-prefix"
+    : cause instanceof EtcdAuthenticationFailedError
+    ? "Check --etcd-username and FLANNELD_ETCD_PASSWORD"
+    : undefined;
+  const code = denied ? ErrorCode.denied : ErrorCode.store;
+  return new OpError(deed, object, { code, kernel, advice, cause });
 }

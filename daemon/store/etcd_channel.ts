@@ -28,14 +28,23 @@ export type ChannelSettings = Record<string, unknown>;
  */
 const NO_NAME = "etcd.invalid";
 
-/** How to reach one member. @param tls asked for each new connection. */
-export function channelSettings(endpoint: EtcdEndpoint, tls: () => EtcdTls): ChannelSettings {
+/**
+ * How to reach one member.
+ *
+ * @param tls asked for each new connection.
+ * @param silence milliseconds after which a silent connection is asked whether it is alive.
+ */
+export function channelSettings(
+  endpoint: EtcdEndpoint,
+  tls: () => EtcdTls,
+  silence: number,
+): ChannelSettings {
   const settings: ChannelSettings = {
     // All leases come in one answer.
     "grpc.max_receive_message_length": 256 << 20,
-    // A watch on a dead connection hears nothing; etcd allows a ping each 5 s.
-    "grpc.keepalive_time_ms": 6_000,
-    "grpc.keepalive_timeout_ms": 3_000,
+    // A watch on a dead connection hears nothing.
+    "grpc.keepalive_time_ms": silence,
+    "grpc.keepalive_timeout_ms": silence / 2,
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
   };

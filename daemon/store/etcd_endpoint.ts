@@ -73,14 +73,30 @@ const CODES: Readonly<Record<string, string>> = {
  *
  * @param patience milliseconds that were waited.
  */
-export function wordsOf(message: string, patience: number): string {
+export function wordsOf(
+  message: string,
+  { secure }: Pick<EtcdEndpoint, "secure">,
+  patience: number,
+): string {
   // gRPC puts a number and a name before the words, the library the name of its class.
-  const words = message.replace(/^(\w+: )?\d+ [A-Z_]+: /, "");
+  const words = message.replace(/^(\w+: )?\d+ [A-Z_]+: /, "").replace(/ \(\d{4}-[\d:.TZ-]+\)/, "");
+  if (words === "Connection dropped") return "connection lost";
   if (/^Deadline exceeded/.test(words)) return `no answer within ${patience} ms`;
   if (/^Name resolution failed/.test(words)) return "its name cannot be resolved";
   const inner = /^No connection established(?:\. Last error: (.*?))?(?:\. Resolution note: (.*))?$/s
     .exec(words);
   const reason = inner === null ? words : inner[1] || inner[2] || "no connection";
+  if (/unable to (verify|get)|self.signed/.test(reason)) {
+    return "its certificate comes from none of the authorities that we trust (--etcd-cafile)";
+  }
+  const alert = /fatal alert: (\w*Certificate\w*)/.exec(reason)?.[1];
+  if (alert !== undefined) return `it wants another client certificate (${alert})`;
   const code = /\b(E[A-Z]{4,})\b/.exec(reason)?.[1] ?? "";
-  return CODES[code] ?? reason.replace(/^(?:\w*Error(?: \[\w+\])?: )+/, "").trim();
+  const plain = CODES[code] ?? reason.replace(/^(?:\w*Error(?: \[\w+\])?: )+/, "").trim();
+  if (/before secure TLS connection/.test(plain)) return "it does not speak TLS; is it http://?";
+  // Ends without a word of TLS.
+  if (!/^(connection reset|Failed to connect|read |socket )/.test(plain)) return plain;
+  return secure
+    ? "connection reset; does it want another client certificate?"
+    : "connection reset; does it want https://?";
 }

@@ -58,6 +58,8 @@ export interface EtcdLeaseOptions {
 export interface OwnLease {
   readonly key: string;
   readonly lease: Lease;
+  /** The value of the key: what we wrote, or another node with our address. */
+  readonly value: string;
   /** Id of its etcd lease, `0` for a reservation. */
   readonly id: string;
   /** When the etcd lease ends, as `Date.now()` counts; absent for a reservation. */
@@ -116,14 +118,21 @@ export class EtcdLease {
     }
   }
 
-  /** Compares the own key in the view with what we wrote; cheap, to be called at every change. */
+  /** Compares the view with what we wrote; cheap, to be called at every change. */
   look(view: EtcdView): void {
     if (this.#own === undefined) return;
-    const { key, lease, id } = this.#own;
-    const record = view.get(key)?.record;
-    const touched = record?.lease !== id || record.value !== leaseValue(lease);
-    const rivals = lease.publicIp === undefined ? [] : view.withAddress(lease.publicIp, key);
-    if (this.#rivals.see(rivals) || touched) this.#attention.raise();
+    const record = view.get(this.#own.key)?.record;
+    const { id, value } = this.#own;
+    if (record?.lease !== id || record.value !== value) this.#attention.raise();
+    this.meet(view);
+  }
+
+  /** Looks for other leases with our address; to be called when that changed, too. */
+  meet(view: EtcdView): void {
+    const { key, lease } = this.#own ?? {};
+    const ip = lease?.publicIp;
+    const found = key === undefined || ip === undefined ? [] : view.withAddress(ip, key);
+    if (this.#rivals.see(found)) this.#attention.raise();
   }
 
   /** Stops keeping the lease; it stays until it runs out. */
@@ -146,11 +155,10 @@ export class EtcdLease {
         backoff.reset();
       } catch (cause) {
         if (signal.aborted) return;
-        const wait = backoff.next();
-        const again = `trying again in ${Math.ceil(wait / 1000)} s`;
-        const words = `Error renewing lease (${again}): ${messageOf(cause)}`;
+        // The same words each time, so that they are logged once.
+        const words = `Error renewing lease (trying again): ${messageOf(cause)}`;
         this.#options.report({ words, cause });
-        await sleep(wait, signal).catch(() => {});
+        await sleep(backoff.next(), signal).catch(() => {});
         this.#attention.raise();
       }
     }
@@ -192,10 +200,11 @@ export class EtcdLease {
       // two that write at once whenever the other has written would never stop.
       const left = await this.#options.etcd.timeToLive(found.lease, signal);
       const ends = Date.now() + left * 1000;
-      this.#set({ ...own, id: found.lease, ends, fades: ends });
+      const { value, lease: id } = found;
+      this.#set({ ...own, value, id, ends, fades: ends });
       const [claim] = claimsOf([found], this.#options.folder);
-      if (found.value !== leaseValue(own.lease)) this.#rivals.taken(claim);
-    } else if (found?.lease !== own.id || found.value !== leaseValue(own.lease)) {
+      if (value !== leaseValue(own.lease)) this.#rivals.taken(claim);
+    } else if (found?.lease !== own.id || found.value !== own.value) {
       await this.#refresh({}, signal);
     }
   }
@@ -251,10 +260,10 @@ export class EtcdLease {
     const { records } = await etcd.list(folder, signal);
     const { publicIp } = record;
     const claims = await marks.judge(claimsOf(records, folder), previous, signal);
-    for (const { holder, mark, ...claim } of claims) {
-      if (holder !== "another" || claim.publicIp !== publicIp) continue;
-      const what = `Found lease (${spell(claim)}) for current IP (${publicIp})`;
-      log.warn(`${what}, but it is another node's`, { node: mark?.node.name });
+    for (const other of claims) {
+      if (other.holder !== "another" || other.publicIp !== publicIp) continue;
+      const what = `Found lease (${spell(other)}) for current IP (${publicIp})`;
+      log.warn(`${what}, but it is another node's`, { node: other.mark?.node.name });
     }
     const wish = { claims, ranges, previous, random, ...(publicIp && { publicIp }) };
     const choice = chooseLease(wish);
@@ -297,6 +306,7 @@ export class EtcdLease {
     const { etcd, folder, marks, ttl } = this.#options;
     const lease: Lease = { ...(subnet && { subnet }), ...(subnet6 && { subnet6 }), ...record };
     const key = found?.key ?? folder + leaseKey(lease);
+    const value = leaseValue(lease);
     const ifRevision = found?.modRevision ?? "0";
     const reserved = found?.lease === "0";
     const asked = Date.now();
@@ -305,8 +315,9 @@ export class EtcdLease {
     const also = marks.beside(lease, lease.publicIp, id);
     const condition = { ifRevision, ...(reserved ? {} : { lease: id }), ...(also && { also }) };
     try {
-      if (await etcd.put(key, leaseValue(lease), condition, signal)) {
-        return reserved ? { key, lease, id: "0", fades } : { key, lease, id, ends: fades, fades };
+      if (await etcd.put(key, value, condition, signal)) {
+        const own = { key, lease, value, fades };
+        return reserved ? { ...own, id: "0" } : { ...own, id, ends: fades };
       }
     } catch (e) {
       // Rights may be given for leases only: the next try is without a mark.

@@ -47,10 +47,11 @@ export function parseMark({ value, lease }: Pick<EtcdRecord, "value" | "lease">)
 }
 
 /**
- * Who holds a lease, by its mark; undefined when the mark says nothing.
+ * Who holds a lease, by its mark; undefined when the mark says nothing. One proof is not enough:
+ * machines are copied with their id, renamed, or set up anew and lose it. Two of three are: the id,
+ * the name, and that we had this subnet before (or that it is reserved for our address).
  *
- * @param previous the subnets that this node had before: with the node's name they prove that it is
- *   the same one, which has lost its id.
+ * @param previous the subnets that this node had before.
  */
 export function holderOf(
   claim: Pick<RecordClaim, "publicIp" | "reserved" | "record" | "subnet">,
@@ -60,9 +61,9 @@ export function holderOf(
 ): "us" | "another" | undefined {
   if (mark === undefined || mark.publicIp !== claim.publicIp) return undefined;
   if (!claim.reserved && mark.lease !== claim.record.lease) return undefined;
-  if (mark.node.id === us.id) return "us";
   const had = claim.reserved || claim.subnet !== undefined && claim.subnet === previous.subnet;
-  return had && mark.node.name === us.name ? "us" : "another";
+  const proofs = [mark.node.id === us.id, mark.node.name === us.name, had];
+  return proofs.filter((proof) => proof).length >= 2 ? "us" : "another";
 }
 
 /** The marks below one prefix. */

@@ -100,7 +100,7 @@ export class EtcdStore implements Store {
       conflict: (words) =>
         words === undefined ? this.#settled("address") : this.#trouble("address", words, undefined),
       changed: () => {
-        this.#lease.look(this.#view);
+        this.#lease.meet(this.#view);
         this.#changed.raise();
       },
     });
@@ -215,17 +215,17 @@ export class EtcdStore implements Store {
           undefined,
         ];
       case "failed":
-        return [`${watch} closed: ${messageOf(end.error)}; reading all leases again`, end.error];
+        return [`${watch} closed: ${end.error.kernel}; reading all leases again`, end.error];
     }
   }
 
   #snapshot(): Snapshot {
-    const bad = this.#view.bad();
+    const { leases, bad } = this.#view.contents();
     this.#bad = bad.length;
     const ours = this.#lease.own;
     const own = ours && this.#view.get(ours.key)?.lease;
     return {
-      leases: this.#view.leases(),
+      leases,
       ...(own !== undefined && own.publicIp === ours?.lease.publicIp && { own }),
       bad,
     };
@@ -241,6 +241,7 @@ export class EtcdStore implements Store {
   }
 
   #settled(work: Work): void {
+    if (work === "watch" && this.#problems.get(work)?.silent) this.#log.info("etcd answers again");
     this.#problems.delete(work);
   }
 }

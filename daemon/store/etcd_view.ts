@@ -8,10 +8,11 @@
  */
 
 import type { Claim } from "../../engine/choose_lease.ts";
-import type { Ip4 } from "../../engine/ip.ts";
+import type { Cidr, Ip4 } from "../../engine/ip.ts";
 import {
   type Lease,
   type LeaseSubnets,
+  leaseSubnets,
   parseLeaseKey,
   parseLeaseValue,
 } from "../../engine/lease.ts";
@@ -64,11 +65,50 @@ function claimOf({ record, subnets, lease }: Entry): RecordClaim[] {
   return [{ ...subnets, ...(publicIp && { publicIp }), reserved: record.lease === "0", record }];
 }
 
+/**
+ * The entries that must not count, because a key that was written later names one of their subnets:
+ * `X` and `X&Y` can stand side by side. Of two only the one that somebody still renews is alive, and
+ * all nodes see the same order. Each with the reason.
+ */
+export function outdated(entries: Iterable<Entry>): Map<Entry, string> {
+  const all = [...entries].filter(({ lease }) => lease !== undefined);
+  const subnets = all.flatMap(({ lease }) => leaseSubnets(lease!));
+  // Nearly always: sorting thousands for each change would cost more than all the rest.
+  if (new Set(subnets).size === subnets.length) return new Map();
+  const holders = new Map<Cidr, Entry>();
+  const gone = new Map<Entry, string>();
+  for (const entry of all.sort((a, b) => byRevision(b.record, a.record))) {
+    const own = leaseSubnets(entry.lease!);
+    const lost = own.find((subnet) => holders.has(subnet));
+    if (lost === undefined) { for (const subnet of own) holders.set(subnet, entry); }
+    else gone.set(entry, `${holders.get(lost)!.record.key} has ${lost}, and was written later`);
+  }
+  return gone;
+}
+
+/** By revision, which may have more digits than a number holds. */
+function byRevision(a: EtcdRecord, b: EtcdRecord): number {
+  const [x, y] = [a.modRevision, b.modRevision];
+  return x.length - y.length || (x < y ? -1 : Number(x > y));
+}
+
+/** What a snapshot is made of. */
+export interface Contents {
+  /** Unchanged ones are the same objects as before. */
+  readonly leases: readonly Lease[];
+  /** Records that are no leases, or do not count. */
+  readonly bad: readonly BadRecord[];
+}
+
 /** The entries of all keys below one folder. */
 export class EtcdView {
   readonly folder: string;
   readonly #told: (bad: BadRecord) => void;
   #entries = new Map<string, Entry>();
+  /** Until the next change. */
+  #contents: Contents | undefined;
+  /** What was told of outdated entries. */
+  #outdated: ReadonlySet<string> = new Set();
 
   /**
    * @param folder `<prefix>/subnets/`.
@@ -84,9 +124,25 @@ export class EtcdView {
     return this.#entries.get(key);
   }
 
-  /** All leases; unchanged ones are the same objects as before. */
-  leases(): Lease[] {
-    return [...this.#entries.values()].flatMap(({ lease }) => lease === undefined ? [] : [lease]);
+  /** All leases and all bad records. */
+  contents(): Contents {
+    if (this.#contents !== undefined) return this.#contents;
+    const gone = outdated(this.#entries.values());
+    const leases: Lease[] = [];
+    const bad: BadRecord[] = [];
+    for (const entry of this.#entries.values()) {
+      const late = gone.get(entry);
+      const reason = entry.reason ?? late;
+      if (reason !== undefined) bad.push({ key: entry.record.key, reason });
+      if (entry.lease !== undefined && late === undefined) leases.push(entry.lease);
+    }
+    const lost = new Set([...gone].map(([entry, reason]) => `${entry.record.key} ${reason}`));
+    for (const [entry, reason] of gone) {
+      const key = entry.record.key;
+      if (!this.#outdated.has(`${key} ${reason}`)) this.#told({ key, reason });
+    }
+    this.#outdated = lost;
+    return this.#contents = { leases, bad };
   }
 
   /** The keys whose lease has this address, but for one. */
@@ -99,15 +155,9 @@ export class EtcdView {
     return found;
   }
 
-  /** The records that cannot be read. */
-  bad(): BadRecord[] {
-    return [...this.#entries.values()].flatMap(({ record, reason }) =>
-      reason === undefined ? [] : [{ key: record.key, reason }]
-    );
-  }
-
   /** Takes a whole listing for the truth. */
   replace(records: readonly EtcdRecord[]): void {
+    this.#contents = undefined;
     const before = this.#entries;
     this.#entries = new Map();
     for (const record of records) this.#put(record, before.get(record.key));
@@ -115,6 +165,7 @@ export class EtcdView {
 
   /** Takes changes, in order. */
   apply(events: readonly EtcdEvent[]): void {
+    this.#contents = undefined;
     for (const event of events) {
       switch (event.kind) {
         case "put":

@@ -1,6 +1,6 @@
 /**
  * The store that needs no server: a file, YAML or JSON, with the leases of all nodes. Nothing is
- * ever written to it. It is read again from time to time; content that cannot be used changes
+ * ever written to it. It is read again when it changes; content that cannot be used changes
  * nothing and counts as a bad record until the file is right again.
  *
  * @module
@@ -14,7 +14,7 @@ import type { Lease } from "../../engine/lease.ts";
 import { findOwnLease, type LeaseFile, readLeaseFile } from "../../engine/lease_file.ts";
 import type { NetConf } from "../../engine/net_conf.ts";
 import type { Log } from "../log.ts";
-import { sleep } from "../wait.ts";
+import { FileNews } from "./file_news.ts";
 import type { BadRecord, KnownSelf, LeaseRequest, Snapshot, Store, StoreStatus } from "./store.ts";
 
 /** What a {@link FileStore} needs to know. */
@@ -24,7 +24,7 @@ export interface FileStoreOptions {
   /** This node's name in the file; without it the node finds itself by its address. */
   readonly node?: string | undefined;
   readonly log: Log;
-  /** Milliseconds between two looks at the file; 5,000 unless set. */
+  /** Milliseconds between two looks at a file that does not change; 5,000 unless set. */
   readonly every?: number;
 }
 
@@ -56,21 +56,23 @@ export class FileStore implements Store {
   readonly #path: string;
   readonly #node: string | undefined;
   readonly #log: Log;
-  readonly #every: number;
+  readonly #news: FileNews;
   #text: string;
   #file: LeaseFile;
   /** Absent until {@link FileStore.acquire}; the addresses by which this node finds itself. */
   #addresses: readonly Ip[] | undefined;
   #bad: BadRecord | undefined;
+  /** Grows whenever a snapshot would be another one. */
+  #version = 0;
 
   private constructor(options: FileStoreOptions, text: string) {
     this.name = `file ${options.path}`;
     this.#path = options.path;
     this.#node = options.node;
     this.#log = options.log.with({ store: "file" });
-    this.#every = options.every ?? 5_000;
     this.#text = text;
     this.#file = parseLeaseFile(text, options.path);
+    this.#news = new FileNews(options.path, options.every ?? 5_000, this.#log);
   }
 
   /**
@@ -100,6 +102,7 @@ export class FileStore implements Store {
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
     const { publicIp, publicIp6 } = request.record;
     this.#addresses = [publicIp, publicIp6].filter((ip) => ip !== undefined);
+    let seen = this.#news.count;
     for (let told = false;; told = true) {
       const lease = this.#own(this.#addresses);
       if (lease !== undefined) {
@@ -112,16 +115,22 @@ export class FileStore implements Store {
         return lease;
       }
       if (!told) this.#log.error(this.#missing(this.#addresses), { file: this.#path });
-      await sleep(this.#every, signal);
+      seen = await this.#news.next(seen, signal);
       await this.#look();
     }
   }
 
   async *snapshots(signal: AbortSignal): AsyncGenerator<Snapshot, void, undefined> {
+    // Of before the file was read: that may be long ago.
+    let seen = -1;
     while (!signal.aborted) {
+      const version = this.#version;
       yield this.#snapshot();
       try {
-        do await sleep(this.#every, signal); while (!await this.#look());
+        while (version === this.#version) {
+          seen = await this.#news.next(seen, signal);
+          await this.#look();
+        }
       } catch (e) {
         if (!signal.aborted) throw e;
       }
@@ -141,8 +150,8 @@ export class FileStore implements Store {
     };
   }
 
-  close(): Promise<void> {
-    return Promise.resolve();
+  async close(): Promise<void> {
+    await this.#news[Symbol.asyncDispose]();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -169,15 +178,14 @@ export class FileStore implements Store {
     };
   }
 
-  /** Reads the file again; true when a snapshot would be another one now. */
-  async #look(): Promise<boolean> {
+  /** Reads the file again. */
+  async #look(): Promise<void> {
     const badBefore = this.#bad?.reason;
     try {
       const text = await readText(this.#path);
-      if (text === this.#text && badBefore === undefined) return false;
+      if (text === this.#text && badBefore === undefined) return;
       const file = parseLeaseFile(text, this.#path);
-      const changed = text !== this.#text;
-      if (changed) {
+      if (text !== this.#text) {
         if (stringifyConf(file) !== stringifyConf(this.#file)) {
           this.#log.warn("The config of the lease file has changed; restart to use it", {
             file: this.#path,
@@ -188,14 +196,13 @@ export class FileStore implements Store {
         this.#log.info("Lease file read again", { file: this.#path, nodes: file.leases.length });
       }
       this.#bad = undefined;
-      return changed || badBefore !== undefined;
     } catch (e) {
       const reason = messageOf(e);
-      if (reason === badBefore) return false;
+      if (reason === badBefore) return;
       this.#bad = { key: this.#path, reason };
       this.#log.error(`${reason}; the leases of before stay in force`);
-      return true;
     }
+    this.#version++;
   }
 }
 

@@ -15,9 +15,16 @@ import assert from "node:assert/strict";
 import { BridgeNode, type Json, type Shown } from "./bridge_rows.ts";
 import { type ChainPlugin, type Network, NETWORKS, prepareNetworks } from "./churn_networks.ts";
 import { Dice } from "./dice.ts";
-import { addressFiles } from "./host_local_rows.ts";
+import {
+  type Attachment,
+  heldOnce,
+  noneLost,
+  noneStray,
+  nothingLeft,
+  slotName,
+} from "./churn_checks.ts";
 import type { Reply } from "./plugins.ts";
-import { descendants, ended, stragglers } from "./processes.ts";
+import { ended, killWhole } from "./processes.ts";
 
 /** How long and how the run goes. */
 export interface ChurnOptions {
@@ -37,26 +44,6 @@ const WORKERS = 3;
 /** A plugin call takes about this long, ms: kills come within. */
 const CALL_TIME = 90;
 
-/** A pod's interface, from the first ADD to the DEL that worked. */
-interface Attachment {
-  readonly id: string;
-  readonly slot: number;
-  readonly network: Network;
-  /** Where its addresses come from: host-local, or the script that may fail. */
-  readonly ipam: string;
-  /** `dirty`: a call failed, and only DEL may follow. */
-  state: "attached" | "dirty";
-  /** Addresses of the result; empty as long as no ADD has worked. */
-  addresses: readonly string[];
-  result?: Json;
-  /** Its pod went without a DEL, and a GC was told so: its address may be given to others. */
-  condemned?: true;
-  /** Its namespace is gone. */
-  lost?: true;
-  /** A call is under way. */
-  busy: boolean;
-}
-
 /** What goes wrong with a call. */
 interface Mishap {
   readonly flaky?: "before" | "after" | "garbage";
@@ -67,15 +54,21 @@ interface Mishap {
 /** Runs it. Throws when something is not as it must be; returns what happened. */
 export async function churn(options: ChurnOptions): Promise<Counts> {
   using run = new Churn(options);
-  await run.baseline();
-  await run.play();
-  await run.cleanUp();
-  await run.nothingLeft();
-  return run.counts;
+  try {
+    await run.baseline();
+    await run.play();
+    await run.cleanUp();
+    await run.end();
+    return run.counts;
+  } catch (error) {
+    throw run.explained(error);
+  }
 }
 
 class Churn implements Disposable {
   readonly counts: Record<string, number> = {};
+  /** The calls for each pod, in words. */
+  readonly #history = new Map<string, string[]>();
   readonly #node = new BridgeNode();
   readonly #dice: Dice;
   readonly #target: number;
@@ -181,7 +174,7 @@ class Churn implements Disposable {
     one.result = result!;
     one.addresses = (result as Shown).ips.map((ip: Shown) => ip.address.split("/")[0]);
     one.state = "attached";
-    this.#heldOnce(one);
+    heldOnce(one, this.#attachments.values());
     one.busy = false;
   }
 
@@ -232,6 +225,7 @@ class Churn implements Disposable {
     if (this.#collecting) return;
     this.#collecting = true;
     while (this.#running > 0) await pause(2);
+    await noneStray(this.#node, [...this.#attachments.values()]); // before GC would sweep it under the carpet
     for (const network of NETWORKS) {
       const all = [...this.#attachments.values()].filter((one) => one.network === network);
       for (const one of all) {
@@ -252,7 +246,7 @@ class Churn implements Disposable {
         assert.equal(reply.status, 0, `GC ${plugin.type}: ${reply.stdout}`);
       }
     }
-    this.#noneLost();
+    noneLost(this.#node, [...this.#attachments.values()]);
     this.#collecting = false;
   }
 
@@ -280,16 +274,18 @@ class Churn implements Disposable {
       },
     });
     let orphans: readonly number[] = [];
-    const timer = killAfter === undefined ? undefined : setTimeout(() => {
-      orphans = descendants(child.pid);
-      child.kill("SIGKILL");
-    }, killAfter);
+    const timer = killAfter === undefined
+      ? undefined
+      : setTimeout(() => orphans = killWhole(child), killAfter);
     const { code, signal, stdout, stderr } = await child.output();
     clearTimeout(timer);
     // Programs that it had started go on without it; the runtime's next call comes later.
     await ended(orphans);
     const [out = "", err = ""] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
     const killed = signal === "SIGKILL";
+    const mood = killed ? `, killed after ${killAfter} ms` : flaky ? `, IPAM fails ${flaky}` : "";
+    const netnsNow = netns === "" ? ", no CNI_NETNS" : one.lost ? ", namespace gone" : "";
+    this.#note(one.id, `${command} ${plugin.type} by ${one.ipam}${mood}${netnsNow}: ${code}${err}`);
     this.#count(killed ? `${command} killed` : flaky ? `${command} with ${flaky}` : command);
     return { reply: { status: code, stdout: out, stderr: err }, killed };
   }
@@ -309,59 +305,29 @@ class Churn implements Disposable {
     else assert.ok(flaky, `${command} failed for no reason: ${reply.stdout}${reply.stderr}`);
   }
 
-  #heldOnce(one: Attachment): void {
-    for (const other of this.#attachments.values()) {
-      // One that is being deleted may have given its address back already.
-      if (other === one || other.state !== "attached") continue;
-      const twice = other.addresses.filter((address) => one.addresses.includes(address));
-      assert.deepEqual(twice, [], `${other.id} and ${one.id}`);
-    }
-  }
-
-  /** Whoever is attached has its address and its reservation, and nobody else has that address. */
-  #noneLost(): void {
-    for (const network of NETWORKS) {
-      const files = addressFiles(`${this.#node.dataDir}/${network.name}`);
-      const all = [...this.#attachments.values()].filter((one) => one.network === network);
-      for (const one of all.filter(({ state }) => state === "attached")) {
-        for (const address of one.addresses) {
-          assert.equal(files[address], `${one.id}\r\neth0`, `${address} of ${one.id}`);
-        }
-        if (!one.lost) assert.deepEqual(this.#inPod(one.slot), one.addresses, one.id);
-      }
-      const held = all.filter((one) => !one.lost && !one.condemned)
-        .flatMap(({ slot }) => this.#inPod(slot)).sort();
-      assert.deepEqual(held, [...new Set(held)], "addresses that pods have");
-    }
-  }
-
-  #inPod(slot: number): string[] {
-    return this.#node.ipIn(slotName(slot), "address", "show").filter((l) => l.ifname === "eth0")
-      .flatMap((link) => link.addr_info).filter((info: Shown) => info.scope === "global")
-      .map((info: Shown) => info.local);
-  }
-
   /** The runtime stops: DEL for everything it knows. */
   async cleanUp(): Promise<void> {
     for (const one of [...this.#attachments.values()]) await this.#detach(one, {});
     assert.equal(this.#attachments.size, 0);
   }
 
-  async nothingLeft(): Promise<void> {
-    const node = this.#node;
-    assert.deepEqual(node.links(), NETWORKS.map(({ bridge }) => bridge).sort(), "links");
-    for (let slot = 0; slot < SLOTS; slot++) {
-      const links = node.ipIn(slotName(slot), "link", "show").map((link) => link.ifname);
-      assert.deepEqual(links, ["lo"], slotName(slot));
-    }
-    for (const { name } of NETWORKS) {
-      const files = [...Deno.readDirSync(`${node.dataDir}/${name}`)].map((file) => file.name);
-      assert.deepEqual(files.sort(), ["last_reserved_ip.0", "lock"], name);
-    }
-    assert.deepEqual([...Deno.readDirSync(`${node.dir}/flannel`)], [], "flannel's records");
-    assert.equal(node.sh("nft -s list ruleset"), this.#rules, "rules");
-    await ended(stragglers(node.dir));
-    assert.deepEqual(stragglers(node.dir), [], "processes");
+  /** Nothing may be left then. */
+  async end(): Promise<void> {
+    await nothingLeft(this.#node, this.#rules, SLOTS);
+  }
+
+  #note(id: string, words: string): void {
+    const time = new Date().toISOString().slice(14, 23);
+    this.#history.set(id, [...this.#history.get(id) ?? [], `${time} ${id}: ${words}`]);
+  }
+
+  /** The error, with what was done to the pods that it names. */
+  explained(error: unknown): unknown {
+    if (!(error instanceof Error)) return error;
+    const ids = new Set(error.message.match(/\bpod\d+\b/g) ?? []);
+    error.message += [...ids].flatMap((id) => this.#history.get(id) ?? []).map((l) => `\n${l}`)
+      .join("");
+    return error;
   }
 
   #count(what: string): void {
@@ -371,10 +337,6 @@ class Churn implements Disposable {
   [Symbol.dispose](): void {
     this.#node[Symbol.dispose]();
   }
-}
-
-function slotName(slot: number): string {
-  return `slot${slot}`;
 }
 
 function pause(ms: number): Promise<void> {

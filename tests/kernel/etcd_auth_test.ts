@@ -89,20 +89,24 @@ test("etcd: a wrong password is told without the password", async () => {
   await assert.rejects(waiting, { message: "enough" });
 });
 
-test("etcd: rights for leases only are enough, at the cost of the marks", async () => {
-  await using scene = await Scene.make(server);
-  await makeUser(server, "groom", [
-    [`${scene.prefix}/subnets/`, "readwrite"],
-    [`${scene.prefix}/config`, "read"],
-  ]);
-  const store = scene.store({ etcd: connect(undefined, "groom") });
-  await store.acquire(request("192.168.64.1"), scene.signal);
-  await store.acquire(request("192.168.64.2"), scene.signal);
-  assert.deepEqual((await scene.leases()).map(([, value]) => value), [VALUE("192.168.64.2")]);
-  assert.deepEqual(await scene.marks(), {});
-  const told = scene.lines.filter((line) => line.includes("public IP are not detected"));
-  assert.equal(told.length, 1);
-});
+for (const [user, kind] of [["groom", undefined], ["gardener", "read"]] as const) {
+  const marks = kind === undefined ? "no rights" : `the right to ${kind}`;
+  test(`etcd: ${marks} on marks costs the marks and no more`, async () => {
+    await using scene = await Scene.make(server);
+    await makeUser(server, user, [
+      [`${scene.prefix}/subnets/`, "readwrite"],
+      [`${scene.prefix}/config`, "read"],
+      ...(kind === undefined ? [] : [[`${scene.prefix}/twill/`, kind] as [string, string]]),
+    ]);
+    const store = scene.store({ etcd: connect(undefined, user) });
+    await store.acquire(request("192.168.64.1"), scene.signal);
+    await store.acquire(request("192.168.64.2"), scene.signal);
+    assert.deepEqual((await scene.leases()).map(([, value]) => value), [VALUE("192.168.64.2")]);
+    assert.deepEqual(await scene.marks(), {});
+    const told = scene.lines.filter((line) => line.includes("public IP are not detected"));
+    assert.equal(told.length, 1);
+  });
+}
 
 test("etcd: missing rights are told, and do not count as an etcd that is away", async () => {
   await using scene = await Scene.make(server);

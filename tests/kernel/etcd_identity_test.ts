@@ -121,7 +121,7 @@ test("etcd: a node without twill that takes our lease is told", async () => {
   const watching = new Watching(store, scene.signal);
   await watching.shows("10.5.1.0/24");
   const theirs = VALUE(NAT).replace("c6:d2", "c6:d3");
-  const grant = (await server.ctl("lease", "grant", "1000")).split(" ")[1];
+  const grant = (await server.ctl("lease", "grant", "86400")).split(" ")[1];
   await scene.put("10.5.1.0-24", theirs, `--lease=${grant}`);
   await until(
     "a remark",

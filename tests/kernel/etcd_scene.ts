@@ -39,6 +39,8 @@ export class Scene implements AsyncDisposable {
   /** Runs etcdctl, and is the endpoint of stores that have no other. */
   server: EtcdServer;
   readonly #stores: EtcdStore[] = [];
+  /** A wait that has no end of its own must not hold up the others. */
+  readonly #late = setTimeout(() => this.stop.abort(new Error("the test takes too long")), 20_000);
 
   private constructor(etcd: EtcdServer) {
     this.server = etcd;
@@ -101,6 +103,7 @@ export class Scene implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#late);
     this.stop.abort(new Error("end of the test"));
     for (const store of this.#stores) await store.close();
   }
@@ -111,10 +114,15 @@ export class Scene implements AsyncDisposable {
   }
 }
 
-/** Waits until the test is true, at most five seconds. */
-export async function until(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
+/** Waits until the test is true, at most so many milliseconds. */
+export async function until(
+  what: string,
+  test: () => boolean | Promise<boolean>,
+  patience = 5_000,
+): Promise<void> {
   const { signal } = new AbortController();
-  for (let tries = 0; tries < 500; tries++) {
+  const end = performance.now() + patience;
+  while (performance.now() < end) {
     if (await test()) return;
     await sleep(10, signal);
   }

@@ -64,11 +64,11 @@ export class EtcdServer implements AsyncDisposable {
   }
 
   /** Starts a cluster of so many members. */
-  static async cluster(size: number): Promise<EtcdServer[]> {
+  static async cluster(size: number, setup: EtcdSetup = {}): Promise<EtcdServer[]> {
     const peers = Array.from({ length: size }, () => `http://127.0.0.1:${freePort()}`);
     const cluster = peers.map((peer, i) => `t${i}=${peer}`).join();
     const servers = peers.map((peer, i) =>
-      new EtcdServer({}, { name: `t${i}`, cluster, peer, timing: TOGETHER })
+      new EtcdServer(setup, { name: `t${i}`, cluster, peer, timing: TOGETHER })
     );
     await Promise.all(servers.map((server) => server.start()));
     return servers;
@@ -154,8 +154,10 @@ export class EtcdServer implements AsyncDisposable {
 
   /** True when this member leads its cluster. */
   async leads(): Promise<boolean> {
+    const { code, stdout } = await this.#run(["endpoint", "status", "-w", "json"]);
+    if (code !== 0) return false;
     // Ids have 64 bits: as text they stay exact.
-    const text = await this.ctl("endpoint", "status", "-w", "json");
+    const text = new TextDecoder().decode(stdout);
     const id = (name: string): string | undefined => new RegExp(`"${name}":(\\d+)`).exec(text)?.[1];
     return id("member_id") === id("leader");
   }
@@ -166,7 +168,12 @@ export class EtcdServer implements AsyncDisposable {
     const lines = (await answer.text()).matchAll(
       /^grpc_server_started_total\{grpc_method="(\w+)".*\} (\d+)$/gm,
     );
-    return new Map([...lines].map(([, name = "", count]) => [name, Number(count)]));
+    const counts = new Map<string, number>();
+    // Several services have a method of one name.
+    for (const [, name = "", count] of lines) {
+      counts.set(name, (counts.get(name) ?? 0) + Number(count));
+    }
+    return counts;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

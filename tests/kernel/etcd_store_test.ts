@@ -225,7 +225,7 @@ test("etcd: a new node does not take the subnet of a record that cannot be read"
   assert.equal(lease.subnet, "10.5.2.0/24");
 });
 
-test("etcd: the lease is renewed by its timer, without any watch", async () => {
+test("etcd: no silent non-renewal: the timer renews the lease, without any watch", async () => {
   await using scene = await Scene.make(server);
   const store = scene.store({ ttl: 3, margin: 2_500 });
   await store.acquire(request("192.168.64.1"), scene.signal);
@@ -248,6 +248,21 @@ test("etcd: a lease that was deleted is acquired again, with the same subnet", a
   await scene.logged(/Lease is lost, acquiring one again/);
   await until("the key", async () => (await scene.leases())[0]?.[0] === "10.5.9.0-24");
   await watching.shows("10.5.9.0/24");
+});
+
+test("etcd: a lease that was revoked is acquired again, with the same subnet and a mark", async () => {
+  await using scene = await Scene.make(server);
+  const store = scene.store();
+  await store.acquire(request("192.168.64.1", { subnet: parseCidr4("10.5.9.0/24") }), scene.signal);
+  const watching = new Watching(store, scene.signal);
+  await watching.shows("10.5.9.0/24");
+  const [own] = await scene.server.dump(`${scene.prefix}/subnets/`);
+  await scene.server.ctl("lease", "revoke", own!.lease.toString(16));
+  await scene.logged(/Lease is lost, acquiring one again/);
+  await until("the mark", async () => "10.5.9.0-24" in await scene.marks());
+  await watching.shows("10.5.9.0/24");
+  const [again] = await scene.server.dump(`${scene.prefix}/subnets/`);
+  assert.notEqual(again?.lease, own?.lease);
 });
 
 test("etcd: a lease that another node took is replaced by another", async () => {
@@ -322,7 +337,7 @@ test("etcd: an outage with a compaction loses nothing, and renewal goes on", asy
   const watching = new Watching(store, scene.signal);
   await watching.shows("10.5.1.0/24", "10.5.2.0/24");
   await own.stop();
-  await until("a problem", () => store.status().problem !== undefined);
+  await until("a problem", () => /connection refused/.test(store.status().problem ?? ""));
   assert.equal(store.status().connected, false);
   assert.deepEqual(watching.subnets(), ["10.5.1.0/24", "10.5.2.0/24"], "nothing is forgotten");
   await own.start();
@@ -332,6 +347,19 @@ test("etcd: an outage with a compaction loses nothing, and renewal goes on", asy
   await watching.shows("10.5.1.0/24", "10.5.3.0/24");
   await until("connected", () => store.status().connected);
   assert.ok(store.status().gaps > 0);
+  const log = scene.lines.join("");
+  const url = own.endpoint.replaceAll(".", "\\.");
+  assert.match(
+    log,
+    new RegExp(`etcd watch for /t\\d+/network/subnets/ closed: ${url}: conn.*;`),
+  );
+  assert.match(
+    log,
+    new RegExp(`Cannot list etcd keys /t\\d+/network/subnets/: ${url}: connection refused;`),
+  );
+  assert.match(log, /etcd answers again/);
+  assert.doesNotMatch(log, /Resolution note|UNAVAILABLE|Error: /);
+  assert.ok(scene.lines.length < 8, "each trouble is told once");
   await scene.put("10.5.4.0-24", VALUE("192.168.64.4"));
   await watching.shows("10.5.1.0/24", "10.5.3.0/24", "10.5.4.0/24");
 });
@@ -357,6 +385,8 @@ test("etcd: a server that does not answer costs a deadline, not a hang", async (
   const watching = new Watching(store, scene.signal);
   await watching.shows("10.5.1.0/24");
   own.signal("SIGSTOP");
+  // Its threads stop one after another.
+  await sleep(100, scene.signal);
   const began = performance.now();
   const waiting = store.config(scene.signal);
   await until("a problem", () => store.status().problem !== undefined);

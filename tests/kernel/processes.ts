@@ -27,8 +27,28 @@ function processes(): Process[] {
   );
 }
 
+/**
+ * Kills a process, with signal 9 and where it stands. Stopped before, it starts nothing while we
+ * look.
+ *
+ * @returns The processes that it had started, which go on without it.
+ */
+export function killWhole(child: Deno.ChildProcess): readonly number[] {
+  try {
+    child.kill("SIGSTOP");
+    const deadline = performance.now() + 100;
+    const state = (): string | undefined => processes().find(({ pid }) => pid === child.pid)?.state;
+    while (state() !== "T" && performance.now() < deadline);
+    const found = descendants(child.pid);
+    child.kill("SIGKILL");
+    return found;
+  } catch {
+    return []; // it has ended in this very moment
+  }
+}
+
 /** The processes that a process started, and those that they started. */
-export function descendants(pid: number): number[] {
+function descendants(pid: number): number[] {
   const all = processes();
   const found = [pid];
   for (const ancestor of found) {

@@ -189,7 +189,10 @@ Deno.test("change: the blackhole route follows the subnet, and goes with its fla
 
 Deno.test("change: a daemon whose store is away starts from the last good snapshot", async () => {
   await withTwo(({ flags }) => flags, async (lab, one, two) => {
-    await until("the snapshot is written", () => one.list("/var/lib/twill").length > 0);
+    await until(
+      "the snapshot is written",
+      () => one.list("/var/lib/twill").includes("snapshot.json"),
+    );
     // The newest one, with the peer in it.
     await new Promise((resolve) => setTimeout(resolve, 1500));
     await one.daemon!.stop("SIGTERM");

@@ -51,6 +51,11 @@ const WORDS: readonly (readonly [message: string, words: string])[] = [
     "connection refused",
   ],
   ["14 UNAVAILABLE: No connection established", "no connection"],
+  ["14 UNAVAILABLE: Connection dropped", "connection lost"],
+  [
+    "14 UNAVAILABLE: No connection established. Last error: received fatal alert: BadCertificate (2026-01-02T03:04:05.678Z). Resolution note: ",
+    "it wants another client certificate (BadCertificate)",
+  ],
   [
     "4 DEADLINE_EXCEEDED: Deadline exceeded after 2.003s,LB pick: 0.001s,remote_addr=127.0.0.1:1",
     "no answer within 2000 ms",

@@ -30,15 +30,26 @@ interface Row {
 
 const ROWS: readonly Row[] = [
   { name: "without a mark nobody is certain", want: undefined },
-  { name: "our id", mark: mark(US), want: "us" },
-  { name: "another id", mark: mark(OTHER), want: "another" },
+  { name: "our id and name", mark: mark(US), want: "us" },
+  { name: "another id and name", mark: mark(OTHER), want: "another" },
   {
-    name: "another id, even if we had the subnet",
+    name: "another id and name, even if we had the subnet",
     mark: mark(OTHER),
     previous: true,
     want: "another",
   },
-  { name: "another id of our name", mark: mark({ ...OTHER, name: "one" }), want: "another" },
+  {
+    name: "our id under another name: a copied machine",
+    mark: mark({ ...US, name: "two" }),
+    want: "another",
+  },
+  {
+    name: "our id under another name, with the subnet that we had: renamed",
+    mark: mark({ ...US, name: "two" }),
+    previous: true,
+    want: "us",
+  },
+  { name: "another id under our name", mark: mark({ ...OTHER, name: "one" }), want: "another" },
   {
     name: "another id of our name, with the subnet that we had: we have lost our id",
     mark: mark({ ...OTHER, name: "one" }),
