@@ -5,7 +5,12 @@ const config = JSON.parse(Deno.readTextFileSync(new URL("../deno.json", import.m
 const pinned = Deno.readTextFileSync(new URL("../.deno-version", import.meta.url)).trim();
 
 Deno.test("version: from source it is deno.json's, and the commit says that it was not built", () => {
-  assert.deepEqual(version(), { version: config.version, commit: "dev", deno: Deno.version.deno });
+  assert.deepEqual(version(), {
+    version: config.version,
+    commit: "dev",
+    build: "dev",
+    deno: Deno.version.deno,
+  });
 });
 
 Deno.test("version: the tests run on the Deno version that is pinned", () => {
