@@ -40,6 +40,8 @@ export class Records {
     const names = this.#names(owner);
     try {
       Deno.mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      // An ADD that was killed between its two names: its second name is completed.
+      if (sameFile(names.plain, names.draft)) Deno.renameSync(names.draft, names.mark);
       writeSynced(names.draft, text);
       if (sameFile(names.plain, names.mark)) {
         Deno.renameSync(names.draft, names.plain);
