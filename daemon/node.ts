@@ -57,8 +57,6 @@ export interface NodeOptions extends MembershipOptions, Omit<RulePlace, "mode"> 
 
 /** Milliseconds between two passes when nothing says that one is needed. */
 const TICK = 30_000;
-/** Milliseconds in which a burst of kernel events becomes one pass. */
-const SETTLE = 10;
 /** Milliseconds until something undone is tried again: at first, and at most. */
 const RETRY = { first: 500, cap: 30_000 } as const;
 
@@ -218,7 +216,7 @@ export class NodeAgent {
       await mark.wait(signal);
       if (newest === undefined) continue;
       // A burst of events is one change of the world.
-      if (cause !== undefined) await sleep(SETTLE, signal);
+      if (cause !== undefined) await sleep(this.#state.calm.settle(), signal);
       const why = cause;
       cause = undefined;
       if (moved && why !== "start") lost = !this.#reconsider(node, ending);

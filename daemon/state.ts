@@ -8,6 +8,7 @@
 import { messageOf, OpError } from "../engine/errors.ts";
 import type { Fact } from "../engine/fact.ts";
 import type { Change } from "../engine/plan.ts";
+import { Calm } from "./calm.ts";
 import type { Report } from "./converge.ts";
 import type { Health } from "./health.ts";
 import type { Log } from "./log.ts";
@@ -48,6 +49,8 @@ export class NodeState {
   /** What goes wrong now, by the work that it stops. */
   readonly #problems = new Map<Work, string>();
   #report: Report | undefined;
+  /** How fast repairs are answered, and how often they are logged. */
+  readonly calm = new Calm();
   /** Pods that still live in a subnet that is no longer this node's. */
   oldPods: readonly string[] = [];
   /** What was logged of each peer that is not programmed, so that it is logged once. */
@@ -105,14 +108,17 @@ export class NodeState {
       for (const { fact } of report.changes) drift.set(fact.kind, (drift.get(fact.kind) ?? 0) + 1);
     }
     const { peers, programmed, changes } = report;
-    if (changes.length > 0) {
-      const words = kind === "look" ? "Drift repaired" : "Kernel brought up to date";
+    const drifted = kind === "look" && changes.length > 0;
+    const unsaid = this.calm.looked(performance.now(), drifted);
+    if (changes.length > 0 && (!drifted || unsaid !== undefined)) {
+      const words = drifted ? "Drift repaired" : "Kernel brought up to date";
       this.#log.info(words, {
         cause,
         changes: kindsOf(changes),
         peers,
         programmed,
         ms: Math.round(took),
+        unsaid: unsaid || undefined,
       });
     }
     this.#tellPeers(report);
