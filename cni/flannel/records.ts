@@ -43,11 +43,9 @@ export class Records {
       // An ADD that was killed between its two names: its second name is completed.
       if (sameFile(names.plain, names.draft)) Deno.renameSync(names.draft, names.mark);
       writeSynced(names.draft, text);
-      if (sameFile(names.plain, names.mark)) {
-        Deno.renameSync(names.draft, names.plain);
-        removeFile(names.mark);
-        Deno.linkSync(names.plain, names.mark);
-      } else if (linkNew(names.draft, names.plain)) {
+      // An older record of ours goes first; until the new one stands its second name still tells it.
+      if (sameFile(names.plain, names.mark)) removeFile(names.plain);
+      if (linkNew(names.draft, names.plain)) {
         Deno.renameSync(names.draft, names.mark);
       } else {
         Deno.renameSync(names.draft, names.second);
@@ -70,6 +68,9 @@ export class Records {
     const { plain, mark, second } = this.#names(owner);
     const [own, inode] = [read(second), inodeOf(plain)];
     if (own !== undefined) return { paths: [second], text: own };
+    // An ADD was killed as it replaced an older record: that one is still there by its second name.
+    const older = inode === undefined ? read(mark) : undefined;
+    if (older !== undefined) return { paths: [mark], text: older };
     if (inode === undefined || !sameFile(plain, mark) && this.#isMarked(owner, inode)) {
       return undefined;
     }
