@@ -28,6 +28,13 @@ import type { Request } from "./plugin.ts";
 /** Both families: what is cleaned up is looked for in both. */
 export const BOTH_FAMILIES = [4, 6] as const satisfies readonly Family[];
 
+/**
+ * How often rules of nftables are looked for before they count as missing. As it lists a table, the
+ * kernel counts how far it came; when a transaction of somebody else is taken back meanwhile (it
+ * failed, or its process was killed), the count is wrong and rules are left out, without a sign.
+ */
+export const LOOKS = 2;
+
 /** The tables nat as they were read to learn whether iptables can be used. */
 export type NatTables = ReadonlyMap<Family, IptablesTable>;
 
@@ -126,11 +133,13 @@ export class NatCleaner implements Disposable {
     }
   }
 
-  /** Edits a table of nftables, where it exists, or that chain of it. */
+  /** Edits a table of nftables, where it exists, or that chain of it; {@link LOOKS} times. */
   async nftables(object: NftObject, edit: (listing: Listing) => string): Promise<void> {
     await this.attempt(async () => {
       if (!this.#holdsAny([object])) return;
-      await this.#usable(() => editTable(`${object.family} ${object.table}`, edit));
+      for (let look = 0; look < LOOKS; look++) {
+        await this.#usable(() => editTable(`${object.family} ${object.table}`, edit));
+      }
     });
   }
 

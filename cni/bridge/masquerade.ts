@@ -33,7 +33,7 @@ import { parseListing } from "../../engine/rules/nft_listing.ts";
 import { editTable, listTable } from "../../ffi/nft.ts";
 import type { Attachment } from "../attachments.ts";
 import type { Backend } from "../backend.ts";
-import { addNat, NatCleaner, withBackend } from "../nat.ts";
+import { addNat, LOOKS, NatCleaner, withBackend } from "../nat.ts";
 import type { Request } from "../plugin.ts";
 
 /** Which of a container's masqueraded sources go. */
@@ -137,9 +137,12 @@ export async function checkMasquerade(
   addresses: readonly Inet[],
 ): Promise<void> {
   const families = familiesOf(addresses);
-  const byNftables = (): boolean =>
-    masqueradeCount(parseListing(listTable(MASQUERADE_TABLE, undefined, true)), request) >=
-      addresses.length;
+  const count = (): number =>
+    masqueradeCount(parseListing(listTable(MASQUERADE_TABLE, undefined, true)), request);
+  const byNftables = (): boolean => {
+    for (let look = 0; look < LOOKS; look++) if (count() >= addresses.length) return true;
+    return false;
+  };
   const holds = await withBackend(backend, families, {
     iptables: (tables) => {
       const all = families.every((family) => {

@@ -29,7 +29,15 @@ import { readNat } from "../../ffi/iptables.ts";
 import { Kernel } from "../../ffi/kernel.ts";
 import { Netfilter } from "../../ffi/netfilter.ts";
 import { editTable, listTable } from "../../ffi/nft.ts";
-import { addNat, BOTH_FAMILIES, lacking, NatCleaner, type NatTables, withBackend } from "../nat.ts";
+import {
+  addNat,
+  BOTH_FAMILIES,
+  lacking,
+  LOOKS,
+  NatCleaner,
+  type NatTables,
+  withBackend,
+} from "../nat.ts";
 import type { Request } from "../plugin.ts";
 import type { Result } from "../result.ts";
 import type { PortmapConfig } from "./config.ts";
@@ -162,8 +170,11 @@ async function iptablesLack(
 function nftablesLack(request: Request, ports: Ports): string | undefined {
   for (const [family, wanted] of ports) {
     const table = hostPortsTable(family);
-    const listing: Listing = parseListing(listTable(table, undefined, true));
-    const chain = hostPortsLack(listing, request.containerId, wanted);
+    let chain: string | undefined;
+    for (let look = 0; look === 0 || chain !== undefined && look < LOOKS; look++) {
+      const listing: Listing = parseListing(listTable(table, undefined, true));
+      chain = hostPortsLack(listing, request.containerId, wanted);
+    }
     if (chain !== undefined) return `rules in chain ${chain} of table ${table} not found`;
   }
   return undefined;
