@@ -125,7 +125,6 @@ function echoOf(facts: readonly Fact[]): (event: KernelEvent) => boolean {
       fact.kind === "link" ? [fact.name] : fact.kind === "up" ? [fact.dev] : []
     ),
   );
-  const ruled = facts.some((fact) => fact.kind === "rules" || fact.kind === "chain");
   const addressed = facts.some((fact) => fact.kind === "address");
   return (event) => {
     switch (event.kind) {
@@ -138,8 +137,9 @@ function echoOf(facts: readonly Fact[]): (event: KernelEvent) => boolean {
       case "address":
       case "neighbour":
         return links.size > 0;
+      // A table is replaced whole, so what another did to it meanwhile would be gone unseen, and
+      // another's flush right after ours would look like ours: one more look settles both.
       case "rules":
-        return ruled;
       case "lost":
         return false;
     }

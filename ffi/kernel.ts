@@ -345,6 +345,8 @@ export class Kernel implements Disposable {
     space.enter(() => {
       replaceTable(fact.table, fact.text);
       const listing = fact.text === "" ? "" : listTable(fact.table);
+      // Other words for the same rules have as many lines; fewer or more are another's deed.
+      if (lineCount(listing) !== lineCount(fact.text)) return;
       this.#listed.set(`${fact.where} ${fact.table}`, { text: fact.text, listing });
     });
   }
@@ -364,6 +366,10 @@ function chainFacts(space: Namespace, where: Where, chains: Scope["chains"] = []
     saved.set(key, text);
     return { kind: "chain", where, ...chain, text: chainText(text, chain) };
   });
+}
+
+function lineCount(text: string): number {
+  return text.split("\n").length;
 }
 
 function deed(change: Change): string {

@@ -27,6 +27,9 @@ const CHAINS = [
   '-A FLANNEL-POSTRTG ! -s 10.244.0.0/16 -d 10.244.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully',
 ].join("\n");
 
+/** Some of these come just as the daemon has put its table back, and must not pass for its own. */
+const AGAIN_AND_AGAIN = "for i in $(seq 40); do nft flush ruleset; sleep 0.0$((i % 5)); done";
+
 /** One mode: what the network says, what is then there, and ways to spoil it. */
 const MODES = [
   {
@@ -42,7 +45,7 @@ const MODES = [
   {
     conf: "",
     want: "table inet twill",
-    spoil: ["nft flush table inet twill", "nft flush ruleset"],
+    spoil: ["nft flush table inet twill", "nft flush ruleset", AGAIN_AND_AGAIN],
   },
   {
     conf: "EnableNFTables: false, ",
