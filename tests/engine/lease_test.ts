@@ -176,6 +176,8 @@ Deno.test("property: key and value read back what was written", () => {
       "PublicIPv6",
     ]);
     if (subnet === undefined && subnet6 === undefined) return;
+    // Flannel's keys have no spelling for IPv4-mapped networks, and nobody gives those to pods.
+    if (subnet6?.includes(".")) return;
     assert.deepEqual(parseLeaseKey(leaseKey(lease)), {
       ...(subnet && { subnet }),
       ...(subnet6 && { subnet6 }),
