@@ -6,11 +6,11 @@
  */
 
 /** Milliseconds that a burst of kernel events is waited for: usually, and in the worst fight. */
-const SETTLE = { usual: 10, longest: 500 } as const;
+const SETTLE = { usual: 10, longest: 200 } as const;
 /** Repairs that follow each other within this many milliseconds are one fight. */
 const FIGHT = 2_000;
 /** Repairs in a row that are answered at once. */
-const PATIENCE = 10;
+const PATIENCE = 20;
 /** In a fight one line a minute is logged, with the number of those that were not, ms. */
 const QUIET = 60_000;
 

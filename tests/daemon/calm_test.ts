@@ -18,15 +18,15 @@ Deno.test("Calm: in a fight answers come slower, and one line a minute counts th
     if (silent !== undefined) told.push(silent);
     settle = calm.settle();
   }
-  assert.equal(settle, 500);
-  assert.deepEqual(told, [...Array(10).fill(0), 59, 59]);
+  assert.equal(settle, 200);
+  assert.deepEqual(told, [...Array(20).fill(0), 59]);
 });
 
 Deno.test("Calm: a quiet while ends the fight; looks that find nothing do not count", () => {
   const calm = new Calm();
-  for (let now = 0; now < 20_000; now += 1_000) calm.looked(now, true);
-  assert.equal(calm.looked(25_000, false), undefined);
+  for (let now = 0; now < 40_000; now += 1_000) calm.looked(now, true);
+  assert.equal(calm.looked(45_000, false), undefined);
   assert.equal(calm.settle() > 10, true);
-  calm.looked(60_000, true);
+  calm.looked(80_000, true);
   assert.equal(calm.settle(), 10);
 });
