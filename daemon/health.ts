@@ -19,17 +19,21 @@ export interface Health {
  *
  * @param path `/healthz`, `/readyz` or `/metrics`; anything else is 404.
  * @param metrics makes the metrics page.
+ * @param json the caller wants `/readyz` as JSON: `{"ready", "reasons", "remarks"}`.
  */
 export function answerProbe(
   path: string,
   { reasons, remarks }: Health,
   metrics: () => string,
+  json = false,
 ): Response {
+  const ready = reasons.length === 0;
   switch (path) {
     case "/healthz":
       return text(200, "flanneld is running", []);
     case "/readyz":
-      return reasons.length === 0
+      if (json) return Response.json({ ready, reasons, remarks }, { status: ready ? 200 : 503 });
+      return ready
         ? text(200, "flanneld is ready", remarks)
         : text(503, "flanneld is not ready yet", [...reasons, ...remarks]);
     case "/metrics":
@@ -61,7 +65,13 @@ export function serveHealth(
   try {
     return Deno.serve(
       { hostname, port, signal, onListen: () => {} },
-      (request) => answerProbe(new URL(request.url).pathname, pages.health(), pages.metrics),
+      (request) =>
+        answerProbe(
+          new URL(request.url).pathname,
+          pages.health(),
+          pages.metrics,
+          request.headers.get("accept")?.includes("application/json"),
+        ),
     );
   } catch (cause) {
     throw new OpError("listen on", `${hostname}:${port}`, {

@@ -21,3 +21,11 @@ for (
     assert.equal(await response.text(), body);
   });
 }
+
+Deno.test("answerProbe: /readyz as JSON when it is asked for", async () => {
+  const response = answerProbe("/readyz", WAITING, () => "", true);
+  assert.equal(response.status, 503);
+  assert.deepEqual(await response.json(), { ready: false, ...WAITING });
+  const ready = answerProbe("/readyz", READY, () => "", true);
+  assert.deepEqual([ready.status, await ready.json()], [200, { ready: true, ...READY }]);
+});
