@@ -7,10 +7,11 @@
 
 import { messageOf } from "../../engine/errors.ts";
 import type { Lease } from "../../engine/lease.ts";
+import type { Memory } from "../../engine/memory.ts";
 import { formatNetConf, type NetConf } from "../../engine/net_conf.ts";
 import type { Log } from "../log.ts";
 import { Mark, sleep } from "../wait.ts";
-import type { Memory, MemoryFile } from "./memory.ts";
+import type { MemoryFile } from "./memory.ts";
 import type { KnownSelf, LeaseRequest, Snapshot, Store, StoreStatus } from "./store.ts";
 
 /** How long the store may take before memory speaks, ms. */
@@ -158,8 +159,16 @@ export class RememberingStore implements Store {
     this.#pending = undefined;
     const own = snapshot?.own ?? this.#own;
     if (snapshot === undefined || own === undefined || this.#conf === undefined) return;
+    const { leaseEnds } = this.#store.status();
+    const ends = leaseEnds === undefined ? {} : { ends: leaseEnds };
     try {
-      this.#file.write({ at: Date.now(), conf: this.#conf, own, leases: snapshot.leases });
+      this.#file.write({
+        at: Date.now(),
+        conf: this.#conf,
+        own,
+        ...ends,
+        leases: snapshot.leases,
+      });
     } catch (e) {
       this.#log.warn(messageOf(e));
     }

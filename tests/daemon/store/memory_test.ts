@@ -2,18 +2,14 @@
 
 import assert from "node:assert/strict";
 import { Log } from "../../../daemon/log.ts";
-import {
-  formatMemory,
-  type Memory,
-  MemoryFile,
-  parseMemory,
-} from "../../../daemon/store/memory.ts";
+import { MemoryFile } from "../../../daemon/store/memory.ts";
 import { RememberingStore } from "../../../daemon/store/remembering.ts";
 import type { LeaseRequest, Snapshot, Store } from "../../../daemon/store/store.ts";
 import { OpError } from "../../../engine/errors.ts";
 import { parseCidr4, parseCidr6, parseIp4 } from "../../../engine/ip.ts";
 import { jsonObject, stringifyJson } from "../../../engine/json.ts";
 import { type Lease, leaseKey, leaseValue } from "../../../engine/lease.ts";
+import { formatMemory, type Memory, parseMemory } from "../../../engine/memory.ts";
 import { formatNetConf, parseNetConf } from "../../../engine/net_conf.ts";
 
 const lease = (n: number): Lease => ({
@@ -32,6 +28,7 @@ const MEMORY: Memory = {
       '"EnableNFTables":false,"Backend":{"Type":"vxlan","VNI":7,"x":1.50}}',
   ),
   own: lease(1),
+  ends: Date.parse("2026-01-03T03:04:05.000Z"),
   leases: [lease(1), lease(2)],
 };
 
@@ -40,6 +37,7 @@ const plain = (one: Lease): unknown => [leaseKey(one), leaseValue(one), one.node
 Deno.test("formatMemory and parseMemory: a round trip", () => {
   const read = parseMemory(formatMemory(MEMORY));
   assert.equal(read.at, MEMORY.at);
+  assert.equal(read.ends, MEMORY.ends);
   assert.equal(formatNetConf(read.conf), formatNetConf(MEMORY.conf));
   assert.equal(stringifyJson(read.conf.backend.raw), stringifyJson(MEMORY.conf.backend.raw));
   assert.deepEqual(plain(read.own), plain(MEMORY.own));
