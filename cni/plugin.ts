@@ -9,7 +9,7 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
-import { Fields, JsonObject } from "../engine/json.ts";
+import { Fields, JsonObject, stringifyJson } from "../engine/json.ts";
 import type { Command, Environment, GetVariable } from "./environment.ts";
 import type { PluginName } from "./names.ts";
 import type { Operation } from "./operation.ts";
@@ -82,6 +82,18 @@ export class Request {
     this.config = parts.document;
     this.network = parts.network;
     this.version = parts.version;
+  }
+
+  /** The same request with another document, for plugin code that is called from inside. */
+  derive(document: JsonObject, version: Version): Request {
+    const { call, command, containerId, ifname, netns, args, path, network } = this;
+    // Whether the namespace may be our own was asked when this request came.
+    const environment = { command, containerId, ifname, netns, args, path, allowOwnNetns: false };
+    const bytes = new TextEncoder().encode(stringifyJson(document));
+    return new Request({
+      ...{ call, command, environment, bytes, network, version },
+      document: new Fields(document),
+    });
   }
 
   /** Writes one line of log to the caller's stderr. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-/** The list of flannel's manifest, to the letter. */
-const STOCK = {
+/** The list of flannel's manifest, to the letter; earlier versions of twill installed it too. */
+const FLANNELS = {
   name: "cbr0",
   cniVersion: "0.3.1",
   plugins: [
@@ -14,9 +14,35 @@ const STOCK = {
   ],
 } as const;
 
+/**
+ * Ours: the same network, but one plugin, which does what others would do behind it; so a runtime
+ * starts one process for each pod. The oldest version is that of podman, the newest has GC and
+ * STATUS; a runtime that does not know `cniVersions` takes `cniVersion`.
+ */
+const OURS = {
+  name: FLANNELS.name,
+  cniVersion: "1.0.0",
+  cniVersions: ["0.4.0", "1.0.0", "1.1.0"],
+  plugins: [
+    {
+      ...FLANNELS.plugins[0],
+      capabilities: { portMappings: true, bandwidth: true },
+    },
+  ],
+} as const;
+
 /** The file's text. */
 export function conflistText(): string {
-  return `${JSON.stringify(STOCK, null, 2)}\n`;
+  return textOf(OURS);
+}
+
+/** True for a text that install writes, or has written. */
+export function isKnownConflist(text: string): boolean {
+  return text === textOf(OURS) || text === textOf(FLANNELS);
+}
+
+function textOf(list: unknown): string {
+  return `${JSON.stringify(list, null, 2)}\n`;
 }
 
 /** What a list says about the traces that its pods leave on the node. */
@@ -28,7 +54,7 @@ export interface Network {
 }
 
 /** The network of the list that we install. */
-export const STOCK_NETWORK: Network = { name: STOCK.name, bridge: "cni0" };
+export const STOCK_NETWORK: Network = { name: OURS.name, bridge: "cni0" };
 
 /**
  * The network of any list with the plugin `flannel`; undefined for a text that is none.

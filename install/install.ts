@@ -66,8 +66,8 @@ export const install: Command<InstallContext> = buildCommand<InstallFlags, [], I
       { input: "--root=/mnt/image --systemd -- --ip-masq", brief: "Fill an image" },
     ],
     fullDescription: [
-      "Copies this program into the directory of plugins, links the names of the plugins to it, and",
-      "writes the network (10-flannel.conflist, that of flannel's manifest) last: from then on",
+      "Copies this program into the directory of plugins, with a small client for each plugin's name,",
+      "and writes the network (10-flannel.conflist, named cbr0 as flannel's) last: from then on",
       "runtimes start pods with it. Files of others that have to make room are kept beside, with",
       `".before-twill" behind their name; twill uninstall puts them back. A list of yours under that`,
       "name is kept as well, and one of ours that you edited stays as it is.",

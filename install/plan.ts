@@ -7,7 +7,7 @@
  * @module
  */
 
-import { conflistText } from "./conflist.ts";
+import { isKnownConflist } from "./conflist.ts";
 import type { Entry, Inventory } from "./inventory.ts";
 import { textOf } from "./inventory.ts";
 import {
@@ -121,7 +121,7 @@ function ownerOf(path: string, { entries, receipt, binDirs }: Inventory): Owner 
       case PROGRAM:
         return placed || receipt === undefined && hasPlugins(dirOf(path), entries);
       case CONFLIST:
-        return placed || receipt === undefined && textOf(entry) === conflistText() &&
+        return placed || receipt === undefined && isKnownConflist(textOf(entry)) &&
             binDirs.some((dir) => hasPlugins(dir, entries));
       default:
         if (path === UNIT_FILE) return placed || textOf(entry).startsWith(UNIT_MARK);

@@ -3,6 +3,7 @@
  * the daemon wrote into the subnet file, makes a configuration for another plugin of it (normally
  * bridge, which calls host-local), and delegates. That configuration is kept, because DEL must take
  * away what ADD made, even when the subnet file or the network's configuration has changed since.
+ * Host ports and bandwidth it serves itself where its configuration has these capabilities.
  *
  * @module
  */
@@ -13,9 +14,11 @@ import { parseSubnetEnv, type SubnetEnv } from "../../engine/subnet_env.ts";
 import { ATTACHMENT_KEYS, validAttachments } from "../attachments.ts";
 import { delegate, delegateAdd } from "../delegate.ts";
 import { CniError, readConfig, toCniError } from "../errors.ts";
+import { Chained, collectChained } from "../flannel/chained.ts";
 import { DEFAULT_DELEGATE, delegateDocument } from "../flannel/document.ts";
 import { DEFAULT_DATA_DIR, Records } from "../flannel/records.ts";
 import type { Plugin, Request } from "../plugin.ts";
+import { quietlyAsync } from "../quietly.ts";
 import type { Result } from "../result.ts";
 import { VERSIONS } from "../versions.ts";
 
@@ -31,13 +34,23 @@ export const flannel: Plugin = {
 
   async add(request: Request): Promise<Result> {
     const document = makeDocument(request);
+    const chained = new Chained(request);
+    await chained.examine();
     recordsOf(request).put(request, stringifyJson(document));
+    let result: Result;
     try {
-      return await delegateAdd(request, typeOf(document), document);
+      result = await delegateAdd(request, typeOf(document), document);
     } catch (error) {
       // The record stays: the runtime calls DEL next.
       throw toCniError(error).prefixed("failed to delegate add");
     }
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() =>
+      quietlyAsync(request, () => delegate(request, "DEL", typeOf(document), document))
+    );
+    result = await chained.add(result);
+    undo.move();
+    return result;
   },
 
   async check(request: Request): Promise<void> {
@@ -52,6 +65,7 @@ export const flannel: Plugin = {
       typeOf(asked),
       previous === undefined ? asked : asked.with("prevResult", previous),
     );
+    await new Chained(request).check();
   },
 
   async del(request: Request): Promise<void> {
@@ -62,6 +76,8 @@ export const flannel: Plugin = {
       request.log(`twill: ${record.paths[0]} is no delegate's configuration, nothing to delete`);
       return;
     }
+    // The record stays when something fails: the runtime calls DEL again.
+    await new Chained(request, document).del();
     if (document !== undefined) await delegate(request, "DEL", typeOf(document), document);
     records.remove(request, record);
   },
@@ -73,6 +89,11 @@ export const flannel: Plugin = {
     try {
       const document = gcDocument(request, records);
       if (document !== undefined) await delegate(request, "GC", typeOf(document), document);
+    } catch (error) {
+      failures.push(error);
+    }
+    try {
+      await collectChained(request);
     } catch (error) {
       failures.push(error);
     }

@@ -9,7 +9,7 @@ const LIST = "/etc/cni/net.d/10-flannel.conflist";
 const RECEIPT = "/var/lib/twill/install.json";
 const UNIT = "/etc/systemd/system/twill.service";
 
-Deno.test("install: the program, a client for each plugin, flannel's list", async () => {
+Deno.test("install: the program, a client for each plugin, a list of one plugin", async () => {
   using tree = new Tree();
   const told = fine(await tree.run("install"));
   assert.equal(tree.read(`${BIN}/twill`), "the program, version 1");
@@ -21,11 +21,13 @@ Deno.test("install: the program, a client for each plugin, flannel's list", asyn
   }
   assert.deepEqual(JSON.parse(tree.read(LIST)), {
     name: "cbr0",
-    cniVersion: "0.3.1",
-    plugins: [
-      { type: "flannel", delegate: { hairpinMode: true, isDefaultGateway: true } },
-      { type: "portmap", capabilities: { portMappings: true } },
-    ],
+    cniVersion: "1.0.0",
+    cniVersions: ["0.4.0", "1.0.0", "1.1.0"],
+    plugins: [{
+      type: "flannel",
+      delegate: { hairpinMode: true, isDefaultGateway: true },
+      capabilities: { portMappings: true, bandwidth: true },
+    }],
   });
   const names = tree.list().map((line) => line.split(" ")[0]!);
   assert.deepEqual(names.filter((name) => /\/\.|before-twill/.test(name)), []);
