@@ -80,16 +80,18 @@ export class KernelEvents implements Disposable {
 
   /**
    * @param hear called for each event.
+   * @param privileged we have CAP_NET_ADMIN; without it rule tables are not heard, and a burst may
+   * be lost sooner (which is told).
    * @throws {OpError} when the sockets cannot be made or the groups not joined.
    */
-  constructor(poller: Poller, hear: (heard: Heard) => void) {
+  constructor(poller: Poller, hear: (heard: Heard) => void, privileged = true) {
     this.#hear = hear;
     using undo = new DisposableStack();
     this.#route = undo.use(new NetlinkSocket());
     this.#rules = undo.use(new NetlinkSocket(NETLINK_NETFILTER));
-    for (const socket of [this.#route, this.#rules]) socket.enlarge();
+    if (privileged) { for (const socket of [this.#route, this.#rules]) socket.enlarge(); }
     for (const group of Object.values(ROUTE_GROUPS)) this.#route.join(group);
-    this.#rules.join(NFNLGRP_NFTABLES);
+    if (privileged) this.#rules.join(NFNLGRP_NFTABLES);
     undo.use(poller.watch(this.#route.fd, () => this.#drain(this.#route, routeEvent)));
     undo.use(poller.watch(this.#rules.fd, () => this.#drain(this.#rules, rulesEvent)));
     this.#stack = undo.move();

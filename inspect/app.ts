@@ -1,95 +1,50 @@
 /**
- * The commands of `twill inspect` as one application, and how its library's outcomes become ours.
+ * The commands of `twill inspect`, and how one is run: by the short way where its line is plain, by
+ * the command-line library otherwise.
  *
  * @module
  */
 
-import {
-  type Application,
-  ArgumentScannerError,
-  buildApplication,
-  buildRouteMap,
-  ExitCode,
-  formatMessageForArgumentScannerError,
-  run,
-  text_en,
-} from "@stricli/core";
 import { messageOf, OpError } from "../engine/errors.ts";
+import type { InspectCommand } from "./command.ts";
 import { Exit, type InspectContext } from "./context.ts";
-import { peers } from "./peers.ts";
-import { routes } from "./routes.ts";
-import { subnet } from "./subnet.ts";
+import { readPlainLine } from "./plain_line.ts";
+
+/** Every command by its name, in the order of the help; loaded when it is asked for. */
+export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> = {
+  subnet: () => import("./subnet.ts").then((m) => m.subnet),
+  routes: () => import("./routes.ts").then((m) => m.routes),
+  peers: () => import("./peers.ts").then((m) => m.peers),
+};
 
 /** Runs one command. @returns the exit code: see {@link Exit} */
 export async function runInspect(
   args: readonly string[],
   context: InspectContext,
 ): Promise<number> {
-  await run(application(), args, context);
-  return exitCode(Number(context.process.exitCode ?? Exit.unknown));
-}
-
-function application(): Application<InspectContext> {
-  const root = buildRouteMap({
-    routes: { subnet, routes, peers },
-    docs: {
-      brief: "Look at this node's pod network; change nothing",
-      fullDescription: "Look at this node's pod network. Reads the kernel and files, changes " +
-        "nothing, needs no daemon.",
-    },
-  });
-  return buildApplication<InspectContext>(root, {
-    name: "twill inspect",
-    scanner: { caseStyle: "allow-kebab-for-camel" },
-    documentation: { caseStyle: "convert-camel-to-kebab", onlyRequiredInUsageLine: true },
-    determineExitCode: () => Exit.unknown,
-    localization: {
-      text: {
-        ...text_en,
-        noCommandRegisteredForInput: ({ input, corrections }) => {
-          const meant = corrections.map((word) => word.replaceAll("`", ""));
-          return [
-            `twill inspect: no command ${JSON.stringify(input)}${didYouMean(meant)}`,
-            "Run: twill inspect --help",
-          ].join("\n");
-        },
-        exceptionWhileParsingArguments: badArguments,
-        exceptionWhileRunningCommand: explain,
-        exceptionWhileLoadingCommandFunction: explain,
-      },
-    },
-  });
-}
-
-/** What is wrong with the arguments; the library would propose flags by their names in our code. */
-function badArguments(thrown: unknown): string {
-  if (!(thrown instanceof ArgumentScannerError)) return `twill inspect: ${messageOf(thrown)}`;
-  const words = formatMessageForArgumentScannerError(thrown, {
-    FlagNotFoundError: ({ input, corrections }) =>
-      `no flag --${input}${didYouMean(corrections.map(kebab))}`,
-  });
-  return `twill inspect: ${words}`;
-}
-
-function didYouMean(words: readonly string[]): string {
-  return words.length === 0 ? "" : `; did you mean ${words.join(" or ")}?`;
-}
-
-function kebab(name: string): string {
-  return `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  const [name = "", ...words] = args;
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const command = await load?.();
+  const line = command && await readPlainLine(command, words, context);
+  if (command === undefined || line === undefined) {
+    const { runByLibrary } = await import("./by_library.ts");
+    return await runByLibrary(COMMANDS, args, context);
+  }
+  try {
+    const work = await command.loader();
+    await work.call(context, line.flags, ...line.rest);
+    return Number(context.process.exitCode ?? Exit.unknown);
+  } catch (e) {
+    context.process.stderr.write(`${explain(e)}\n`);
+    return Exit.unknown;
+  }
 }
 
 /** Errors are for operators: what was tried, what to do; a stack only where it is our mistake. */
-function explain(thrown: unknown): string {
+export function explain(thrown: unknown): string {
   if (thrown instanceof OpError) {
     return [thrown.message, ...(thrown.advice === undefined ? [] : [thrown.advice])].join("\n");
   }
   const stack = thrown instanceof Error ? thrown.stack : undefined;
   return `twill inspect: this is a bug: ${stack ?? messageOf(thrown)}`;
-}
-
-/** The library's codes are negative; a command's own are not. */
-function exitCode(code: number): number {
-  if (code === ExitCode.UnknownCommand || code === ExitCode.InvalidArgument) return Exit.usage;
-  return code < 0 ? Exit.unknown : code;
 }

@@ -14,6 +14,9 @@ export interface Reader extends Disposable {
   read(scope: Scope): Fact[];
 }
 
+/** Rights that a command may need, linux/capability.h. */
+export type Capability = "CAP_NET_ADMIN" | "CAP_NET_RAW" | "CAP_SYS_ADMIN";
+
 /** All that a command may touch. */
 export interface InspectContext extends CommandContext {
   /** Streams, environment, and the exit code that the command leaves. */
@@ -22,6 +25,25 @@ export interface InspectContext extends CommandContext {
   readonly open: () => Promise<Reader>;
   /** A whole file as text. @throws Deno's errors, by class: `NotFound`, `PermissionDenied` */
   readonly readFile: (path: string) => string;
+  /** The names in a directory. @throws as {@link InspectContext.readFile} */
+  readonly list: (path: string) => string[];
+  /**
+   * The body of the daemon's answer on its status socket; undefined where nobody answers.
+   *
+   * @param path `/status`
+   */
+  readonly ask: (socket: string, path: string) => Promise<string | undefined>;
+  /** Whether this process has a right. */
+  readonly has: (capability: Capability) => boolean;
+  /** Aborted by SIGINT and SIGTERM; from the first call on they no longer end the process. */
+  readonly interrupted: () => AbortSignal;
+  /**
+   * One as soon as it listens, then one for each burst of changes, in the kernel's tables or below
+   * these paths. Ends with the signal.
+   */
+  readonly changes: (signal: AbortSignal, paths: readonly string[]) => AsyncIterable<void>;
+  /** As `Date.now()`. */
+  readonly now: () => number;
   /** Colours are welcome, unless a flag says otherwise. */
   readonly colour: boolean;
   /** Columns of the terminal; absent when stdout is none: then nothing is wrapped. */

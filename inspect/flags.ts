@@ -25,7 +25,13 @@ export interface CommonFlags {
   readonly subnetFile: string;
 }
 
-/** Their declaration. */
+/** What a command that lists is told: it can go on listing. */
+export interface WatchFlags extends CommonFlags {
+  /** Print again whenever something changes. */
+  readonly watch: boolean;
+}
+
+/** The declaration of {@link CommonFlags}. */
 export const commonFlags: FlagParametersForType<CommonFlags, InspectContext> = {
   output: {
     kind: "enum",
@@ -49,7 +55,7 @@ export const commonFlags: FlagParametersForType<CommonFlags, InspectContext> = {
     kind: "boolean",
     default: false,
     withNegated: false,
-    brief: "Print on stderr the ip and bridge commands that show the same",
+    brief: "Print on stderr the shell commands (ip, bridge, nft, ...) that show the same",
   },
   subnetFile: {
     kind: "parsed",
@@ -62,6 +68,20 @@ export const commonFlags: FlagParametersForType<CommonFlags, InspectContext> = {
 
 /** Their short forms. */
 export const commonAliases = { o: "output" } as const;
+
+/** The declaration of {@link WatchFlags}. */
+export const watchFlags: FlagParametersForType<WatchFlags, InspectContext> = {
+  ...commonFlags,
+  watch: {
+    kind: "boolean",
+    default: false,
+    withNegated: false,
+    brief: "Print again when something changes, until interrupted; json: one document a line",
+  },
+};
+
+/** Their short forms. */
+export const watchAliases = { ...commonAliases, w: "watch" } as const;
 
 /** A command's description: its lines, then its examples in two columns. */
 export function describe(

@@ -4,14 +4,13 @@
  * @module
  */
 
-import { buildCommand, type Command } from "@stricli/core";
-import type { InspectContext } from "./context.ts";
-import { commonAliases, type CommonFlags, commonFlags, describe } from "./flags.ts";
+import { command, type InspectCommand } from "./command.ts";
+import { describe, watchAliases, type WatchFlags, watchFlags } from "./flags.ts";
 
 /** The command. */
-export const peers: Command<InspectContext> = buildCommand<CommonFlags, [], InspectContext>({
+export const peers: InspectCommand = command<WatchFlags>({
   loader: () => import("./peers_run.ts").then((m) => m.run),
-  parameters: { flags: commonFlags, aliases: commonAliases },
+  parameters: { flags: watchFlags, aliases: watchAliases },
   docs: {
     brief: "How each other node's pods are reached, and what is missing for it",
     fullDescription: describe([

@@ -6,21 +6,38 @@
 
 import { Exit, type InspectContext } from "./context.ts";
 import { type Finding, findingJson, renderFindings } from "./finding.ts";
-import type { CommonFlags } from "./flags.ts";
+import type { CommonFlags, WatchFlags } from "./flags.ts";
 import type { TableOptions } from "./style.ts";
+
+/** Where a value came from. */
+export type Source =
+  | "netlink"
+  | "subnet.env"
+  | "status socket"
+  | "snapshot"
+  | "lease file"
+  | "host-local reservations"
+  | "runtime cache"
+  | "plugin configuration"
+  | "nft"
+  | "iptables"
+  | "sysctl"
+  | "computed";
 
 /** The answer of one command. */
 export interface Report {
   /** The command's name; `kind` of the document. */
   readonly kind: string;
-  /** What json and yaml give out behind `schema` and `kind`; `findings` is added. */
+  /** What json and yaml give out behind `schema` and `kind`; `sources` and `findings` are added. */
   readonly document: Readonly<Record<string, unknown>>;
   /** What `-o name` gives out. */
   readonly names: readonly string[];
   /** The table for people; empty when there is nothing to list. */
   readonly table: (options: TableOptions) => string;
   readonly findings: readonly Finding[];
-  /** Commands of iproute2 that show the same. */
+  /** Key of the document, with dots → where its values came from; several, the first wins. */
+  readonly sources: Readonly<Record<string, Source | readonly Source[]>>;
+  /** Shell commands that show the same. */
   readonly commands: readonly string[];
   /** Said on stderr: why there is little or nothing to see. */
   readonly notes: readonly string[];
@@ -37,17 +54,83 @@ export async function give(
   flags: CommonFlags,
   report: Report,
 ): Promise<void> {
-  const { stdout, stderr } = context.process;
-  if (flags.showCommands) stderr.write(report.commands.map((line) => `$ ${line}\n`).join(""));
-  stdout.write(await text(context, flags, report));
-  stderr.write(report.notes.map((note) => `${note}\n`).join(""));
-  const style = { colour: false, ...width(context) };
-  if (isTable(flags) && flags.noHeaders) stderr.write(renderFindings(report.findings, style));
-  context.process.exitCode = report.findings.length > 0
+  if (flags.showCommands) context.process.stderr.write(commandLines(report));
+  write(context, report, await render(context, flags, report, false));
+}
+
+/**
+ * Gives a report out; with `--watch` again whenever the world changes and the report with it, until
+ * interrupted. JSON is then one document a line.
+ *
+ * @param paths files that the report is made from, beside the kernel.
+ */
+export async function present(
+  context: InspectContext,
+  flags: WatchFlags,
+  paths: readonly string[],
+  make: () => Promise<Report>,
+): Promise<void> {
+  if (!flags.watch) return await give(context, flags, await make());
+  const { stderr } = context.process;
+  const began = context.now();
+  let last: string | undefined;
+  let count = 0;
+  for await (const _ of context.changes(context.interrupted(), paths)) {
+    const report = await make();
+    const { out, err } = await render(context, flags, report, true);
+    if (out + err === last) continue;
+    if (last !== undefined) count++;
+    else if (flags.showCommands) stderr.write(commandLines(report));
+    if (last !== undefined && isTable(flags)) {
+      stderr.write(`\n--- ${new Date(context.now()).toISOString()}\n`);
+    }
+    last = out + err;
+    write(context, report, { out, err });
+  }
+  const seconds = Math.round((context.now() - began) / 1000);
+  stderr.write(`${count === 1 ? "1 change" : `${count} changes`} in ${seconds} s\n`);
+}
+
+interface Text {
+  readonly out: string;
+  readonly err: string;
+}
+
+function commandLines({ commands }: Report): string {
+  return commands.map((line) => `$ ${line}\n`).join("");
+}
+
+function write({ process }: InspectContext, report: Report, { out, err }: Text): void {
+  process.stdout.write(out);
+  process.stderr.write(err);
+  process.exitCode = report.findings.length > 0
     ? Exit.finding
     : report.unknown
     ? Exit.unknown
     : Exit.fine;
+}
+
+async function render(
+  context: InspectContext,
+  flags: CommonFlags,
+  report: Report,
+  stream: boolean,
+): Promise<Text> {
+  const style = { colour: false, ...width(context) };
+  return {
+    out: await text(context, flags, report, stream),
+    err: [
+      ...report.notes.map((note) => `${note}\n`),
+      ...(flags.output === "wide" && !flags.noHeaders ? [sourcesLine(report)] : []),
+      ...(isTable(flags) && flags.noHeaders ? [renderFindings(report.findings, style)] : []),
+    ].join(""),
+  };
+}
+
+/** `from: netlink, subnet.env`. */
+function sourcesLine({ sources }: Report): string {
+  const all = new Set(Object.values(sources).flat());
+  return all.size === 0 ? "" : `from: ${[...all].join(", ")}\n`;
 }
 
 function isTable({ output }: CommonFlags): boolean {
@@ -58,13 +141,19 @@ function width({ width }: InspectContext): { readonly width?: number } {
   return width === undefined ? {} : { width };
 }
 
-async function text(context: InspectContext, flags: CommonFlags, report: Report): Promise<string> {
+async function text(
+  context: InspectContext,
+  flags: CommonFlags,
+  report: Report,
+  stream: boolean,
+): Promise<string> {
   switch (flags.output) {
     case "json":
-      return `${JSON.stringify(documentOf(report), null, 2)}\n`;
+      return `${JSON.stringify(documentOf(report), null, stream ? undefined : 2)}\n`;
     case "yaml": {
       const { dump } = await import("js-yaml");
-      return dump(documentOf(report), { lineWidth: -1, noRefs: true });
+      const document = dump(documentOf(report), { lineWidth: -1, noRefs: true });
+      return stream ? `---\n${document}` : document;
     }
     case "name":
       return report.names.map((name) => `${name}\n`).join("");
@@ -82,6 +171,18 @@ async function text(context: InspectContext, flags: CommonFlags, report: Report)
   }
 }
 
-function documentOf({ kind, document, findings }: Report): Record<string, unknown> {
-  return { schema: SCHEMA, kind, ...document, findings: findings.map(findingJson) };
+function documentOf({ kind, document, sources, findings }: Report): Record<string, unknown> {
+  const lists = Object.entries(sources).map(([key, from]) => [key, [from].flat()]);
+  return {
+    schema: SCHEMA,
+    kind,
+    ...document,
+    sources: Object.fromEntries(lists),
+    findings: findings.map(findingJson),
+  };
+}
+
+/** One line of a stream in JSON Lines: the same head as a document, then its own keys. */
+export function jsonLine(kind: string, value: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify({ schema: SCHEMA, kind, ...value })}\n`;
 }

@@ -4,18 +4,17 @@
  * @module
  */
 
-import { buildCommand, type Command } from "@stricli/core";
-import type { InspectContext } from "./context.ts";
-import { commonAliases, type CommonFlags, commonFlags, describe } from "./flags.ts";
+import { command, type InspectCommand } from "./command.ts";
+import { describe, watchAliases, type WatchFlags, watchFlags } from "./flags.ts";
 
 /** What the command is told. */
-export interface RoutesFlags extends CommonFlags {
+export interface RoutesFlags extends WatchFlags {
   /** Also routes that no pod's packet to a pod takes. */
   readonly all: boolean;
 }
 
 /** The command. */
-export const routes: Command<InspectContext> = buildCommand<RoutesFlags, [], InspectContext>({
+export const routes: InspectCommand = command<RoutesFlags>({
   loader: () => import("./routes_run.ts").then((m) => m.run),
   parameters: {
     flags: {
@@ -25,9 +24,9 @@ export const routes: Command<InspectContext> = buildCommand<RoutesFlags, [], Ins
         withNegated: false,
         brief: "Also the other routes of the main table, the default route among them",
       },
-      ...commonFlags,
+      ...watchFlags,
     },
-    aliases: { ...commonAliases, a: "all" },
+    aliases: { ...watchAliases, a: "all" },
   },
   docs: {
     brief: "The routes to pods, each said in words",

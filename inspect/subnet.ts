@@ -4,14 +4,13 @@
  * @module
  */
 
-import { buildCommand, type Command } from "@stricli/core";
-import type { InspectContext } from "./context.ts";
-import { commonAliases, type CommonFlags, commonFlags, describe } from "./flags.ts";
+import { command, type InspectCommand } from "./command.ts";
+import { describe, watchAliases, type WatchFlags, watchFlags } from "./flags.ts";
 
 /** The command. */
-export const subnet: Command<InspectContext> = buildCommand<CommonFlags, [], InspectContext>({
+export const subnet: InspectCommand = command<WatchFlags>({
   loader: () => import("./subnet_run.ts").then((m) => m.run),
-  parameters: { flags: commonFlags, aliases: commonAliases },
+  parameters: { flags: watchFlags, aliases: watchAliases },
   docs: {
     brief: "This node's subnet: subnet.env explained, and checked against the kernel",
     fullDescription: describe([

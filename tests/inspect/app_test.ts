@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { load } from "js-yaml";
+import { load, loadAll } from "js-yaml";
 import { ErrorCode, OpError } from "../../engine/errors.ts";
+import { need } from "../../inspect/rights.ts";
 import { HEALTHY, inspect, peer, uplink, vtep } from "./scene.ts";
 
 const BROKEN = { facts: [...uplink(), ...vtep(), ...peer(2), ...peer(3).slice(0, 2)] };
@@ -49,7 +50,8 @@ const USAGE: Readonly<Record<string, RegExp>> = {
   "pears": /^twill inspect: no command "pears"; did you mean peers\?\nRun: twill inspect --help\n$/,
   "frobnicate": /^twill inspect: no command "frobnicate"\n/,
   "peers --no-header": /^twill inspect: no flag --no-header; did you mean --no-headers\?\n$/,
-  "peers --watch": /^twill inspect: no flag --watch\n$/,
+  "peers --wach": /^twill inspect: no flag --wach; did you mean --watch\?\n$/,
+  "peers --wide": /^twill inspect: no flag --wide\b.*\n$/,
   "peers -o xml": /^twill inspect: .*"xml".*table\|wide\|json\|yaml\|name.*\n$/,
   "peers -x": /^twill inspect: .*-x\b.*\n$/,
   "peers extra": /^twill inspect: .*"extra"\n$/,
@@ -128,4 +130,43 @@ Deno.test("width: a terminal too narrow for the table is not wrapped into one wo
     (await inspect("peers", { width: 20 })).stdout,
     (await inspect("peers", { facts: HEALTHY })).stdout,
   );
+});
+
+const REPAIRED = { facts: [...uplink(), ...vtep(), ...peer(2), ...peer(3)] };
+
+Deno.test("--watch: prints again when something changed, and only then", async () => {
+  const outcome = await inspect("peers --watch", { ...BROKEN, happens: [{}, REPAIRED, {}] });
+  const [before, after] = [await inspect("peers", BROKEN), await inspect("peers", REPAIRED)];
+  assert.equal(outcome.stdout, before.stdout + after.stdout);
+  assert.equal(outcome.stderr, "\n--- 2026-01-01T00:00:00.000Z\n1 change in 0 s\n");
+  // What was true at the end counts.
+  assert.equal(outcome.code, 0);
+});
+
+Deno.test("--watch -o json: one document a line", async () => {
+  const outcome = await inspect("peers -w -o json", { ...BROKEN, happens: [REPAIRED] });
+  const lines = outcome.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map(({ schema, kind, findings }) => [schema, kind, findings.length]), [
+    [1, "peers", 1],
+    [1, "peers", 0],
+  ]);
+});
+
+Deno.test("--watch -o yaml: documents with their marks between", async () => {
+  const outcome = await inspect("peers -w -o yaml", { ...BROKEN, happens: [REPAIRED] });
+  assert.equal(loadAll(outcome.stdout).length, 2);
+});
+
+Deno.test("-o wide names the sources on stderr", async () => {
+  assert.match((await inspect("peers -o wide")).stderr, /^from: subnet\.env, netlink, computed\n$/);
+  assert.equal((await inspect("peers -o wide --no-headers")).stderr, "");
+});
+
+Deno.test("need: a missing right is said at once, by its name", () => {
+  const context = { has: (right: string) => right === "CAP_NET_ADMIN" } as never;
+  need(context, "read rules", "CAP_NET_ADMIN");
+  assert.throws(() => need(context, "capture packets", "CAP_NET_RAW"), {
+    message: "Cannot capture packets: this needs root, or CAP_NET_RAW",
+    advice: "Run the same command as root (sudo)",
+  });
 });

@@ -5,7 +5,7 @@
  */
 
 import { runInspect } from "../../inspect/app.ts";
-import type { InspectContext } from "../../inspect/context.ts";
+import type { Capability, InspectContext } from "../../inspect/context.ts";
 import type { Fact, RouteFact, Scope } from "../../engine/fact.ts";
 import { parseCidr, parseInet, parseIp } from "../../engine/ip.ts";
 import { parseMac } from "../../engine/mac.ts";
@@ -174,6 +174,13 @@ export interface Scene {
   readonly facts?: readonly Fact[] | (() => never);
   /** By path; a function throws. Absent: the subnet file of node 1 alone. */
   readonly files?: Readonly<Record<string, string | (() => never)>>;
+  /** What the daemon answers on its status socket, by path; absent: there is no daemon. */
+  readonly status?: Readonly<Record<string, unknown>>;
+  /** With `--watch`: what happens, one burst after the other; then the reader ends it. */
+  readonly happens?: readonly (Partial<Scene>)[];
+  /** `Date.now()`; default: the start of 2026. */
+  readonly now?: number;
+  readonly rights?: readonly Capability[];
   readonly colour?: boolean;
   readonly width?: number;
 }
@@ -186,9 +193,11 @@ export interface Outcome {
 }
 
 /** Runs `twill inspect …` on a scene; `line` is split at spaces. */
-export async function inspect(line: string, scene: Scene = {}): Promise<Outcome> {
+export async function inspect(line: string, first: Scene = {}): Promise<Outcome> {
   const out = { stdout: "", stderr: "" };
-  const files = scene.files ?? { "/run/flannel/subnet.env": ENV };
+  let scene = first;
+  const files = (): NonNullable<Scene["files"]> =>
+    scene.files ?? { "/run/flannel/subnet.env": ENV };
   let open = 0;
   const context: InspectContext = {
     process: {
@@ -205,10 +214,31 @@ export async function inspect(line: string, scene: Scene = {}): Promise<Outcome>
       });
     },
     readFile: (path) => {
-      const text = files[path];
+      const text = files()[path];
       if (text === undefined) throw new Deno.errors.NotFound(path);
       return typeof text === "string" ? text : text();
     },
+    list: (path) => {
+      const below = Object.keys(files()).filter((name) => name.startsWith(`${path}/`));
+      if (below.length === 0) throw new Deno.errors.NotFound(path);
+      return [...new Set(below.map((name) => name.slice(path.length + 1).split("/")[0]!))].sort();
+    },
+    ask: (_socket, path) => {
+      const answer = scene.status?.[path];
+      return Promise.resolve(answer === undefined ? undefined : JSON.stringify(answer));
+    },
+    has: (capability) =>
+      (scene.rights ?? ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"])
+        .includes(capability),
+    interrupted: () => new AbortController().signal,
+    changes: async function* (): AsyncGenerator<void> {
+      yield;
+      for (const next of scene.happens ?? []) {
+        scene = { ...scene, ...next };
+        yield await Promise.resolve();
+      }
+    },
+    now: () => scene.now ?? Date.UTC(2026, 0, 1),
     colour: scene.colour ?? false,
     ...(scene.width === undefined ? {} : { width: scene.width }),
   };

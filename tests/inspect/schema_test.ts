@@ -3,12 +3,28 @@ import { ENV_DUAL, fdb, HEALTHY, inspect, peer, peer6, route, type Scene, vtep6 
 
 /** The part of JSON Schema that our documents need. */
 interface Schema {
+  /** `FILE#/$defs/NAME`. */
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, Schema>>;
   readonly type?: string | readonly string[];
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
+  readonly additionalProperties?: Schema;
   readonly items?: Schema;
+}
+
+function load(file: string): Schema {
+  return JSON.parse(Deno.readTextFileSync(new URL(`../../docs/schema/${file}`, import.meta.url)));
+}
+
+function resolve({ $ref, ...schema }: Schema): Schema {
+  if ($ref === undefined) return schema;
+  const [file = "", name = ""] = $ref.split("#/$defs/");
+  const found = load(file).$defs?.[name];
+  if (found === undefined) throw new Error(`no schema ${$ref}`);
+  return found;
 }
 
 function typeOf(value: unknown): string {
@@ -18,7 +34,8 @@ function typeOf(value: unknown): string {
 }
 
 /** Where a value is not as the schema says; unlike JSON Schema, unknown keys are errors too. */
-function errors(schema: Schema, value: unknown, at: string): string[] {
+function errors(unresolved: Schema, value: unknown, at: string): string[] {
+  const schema = resolve(unresolved);
   const type = typeOf(value);
   if ("const" in schema && value !== schema.const) return [`${at} is not ${schema.const}`];
   if (schema.enum !== undefined && !schema.enum.includes(value)) return [`${at}: ${value}`];
@@ -29,10 +46,13 @@ function errors(schema: Schema, value: unknown, at: string): string[] {
   if (type !== "object") return [];
   const object = value as Readonly<Record<string, unknown>>;
   const known = schema.properties ?? {};
+  const others = schema.additionalProperties;
   return [
     ...(schema.required ?? []).filter((key) => !(key in object)).map((key) => `${at} lacks ${key}`),
     ...Object.entries(object).flatMap(([key, one]) =>
-      key in known ? errors(known[key]!, one, `${at}.${key}`) : [`${at}.${key} is not described`]
+      key in known || others !== undefined
+        ? errors(known[key] ?? others!, one, `${at}.${key}`)
+        : [`${at}.${key} is not described`]
     ),
   ];
 }
@@ -61,8 +81,7 @@ for (const command of ["subnet", "routes --all", "peers"]) {
   const [kind] = command.split(" ");
   for (const [name, scene] of Object.entries(SCENES)) {
     Deno.test(`schema: ${command} of ${name} is as docs/schema says`, async () => {
-      const path = new URL(`../../docs/schema/inspect_${kind}.json`, import.meta.url);
-      const schema = JSON.parse(Deno.readTextFileSync(path));
+      const schema = load(`inspect_${kind}.json`);
       const { stdout } = await inspect(`${command} -o json`, scene);
       assert.deepEqual(errors(schema, JSON.parse(stdout), kind!), []);
     });

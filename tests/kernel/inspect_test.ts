@@ -1,7 +1,7 @@
 /** The compiled `twill inspect` on nodes that `ip` and `bridge` made. */
 
 import assert from "node:assert/strict";
-import { kernelTest, run, sh } from "./sandbox.ts";
+import { kernelTest, Netns, run, sh } from "./sandbox.ts";
 
 const TWILL = new URL("../../dist/twill", import.meta.url).pathname;
 
@@ -248,3 +248,58 @@ kernelTest("twill alone, --help, and a wrong word", () => {
   assert.match(wrong.stderr, /no command "inspct"; did you mean inspect\?/);
   assert.equal(twill("inspect", "pears").code, 2);
 });
+
+/** Reads a program's stdout line by line. */
+function linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): () => Promise<string> {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  return async () => {
+    for (;;) {
+      const end = text.indexOf("\n");
+      if (end >= 0) {
+        const line = text.slice(0, end);
+        text = text.slice(end + 1);
+        return line;
+      }
+      const { value, done } = await reader.read();
+      if (done) return text;
+      text += value;
+    }
+  };
+}
+
+for (const setpriv of [[], ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]]) {
+  const who = setpriv.length === 0 ? "as root" : "without rights";
+  Deno.test(`inspect peers --watch ${who}: on change, not on a timer; ^C ends it`, async () => {
+    using host = new Netns();
+    const path = Deno.makeTempFileSync({ prefix: "twill-subnet-" });
+    Deno.writeTextFileSync(path, ENV);
+    try {
+      host.inside(() => sh(NODE));
+      const [program = "", ...args] = ["ip", "netns", "exec", host.name, ...setpriv, TWILL];
+      const child = new Deno.Command(program, {
+        args: [...args, "inspect", "peers", "--watch", "-o", "json", "--subnet-file", path],
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      const line = linesOf(child.stdout);
+      const problems = async (): Promise<number> => JSON.parse(await line()).findings.length;
+      assert.equal(await problems(), 0);
+      host.inside(() => sh("ip neigh del 10.244.2.0 dev flannel.1"));
+      assert.equal(await problems(), 1);
+      // A file counts as well: outside of this network, every peer is misplaced.
+      Deno.writeTextFileSync(path, ENV.replace("10.244.0.0/16", "10.244.0.0/22"));
+      assert.equal(await problems(), 2);
+      // Nothing of this is to be seen: no new line.
+      host.inside(() => sh("ip link set far mtu 1400"));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      child.kill("SIGINT");
+      assert.equal(await line(), "");
+      const { code } = await child.status;
+      assert.match(await new Response(child.stderr).text(), /^2 changes in \d+ s\n$/);
+      assert.equal(code, 1);
+    } finally {
+      Deno.removeSync(path);
+    }
+  });
+}

@@ -1,0 +1,92 @@
+/**
+ * Command lines that are not plain, by the command-line library: help, mistakes, rarer forms. How
+ * the library's outcomes become ours.
+ *
+ * @module
+ */
+
+import {
+  type Application,
+  ArgumentScannerError,
+  buildApplication,
+  buildCommand,
+  buildRouteMap,
+  type Command,
+  ExitCode,
+  formatMessageForArgumentScannerError,
+  run,
+  text_en,
+} from "@stricli/core";
+import { messageOf } from "../engine/errors.ts";
+import { explain } from "./app.ts";
+import { type InspectCommand, kebab } from "./command.ts";
+import { Exit, type InspectContext } from "./context.ts";
+
+/** Runs one command. @returns the exit code: see {@link Exit} */
+export async function runByLibrary(
+  commands: Readonly<Record<string, () => Promise<InspectCommand>>>,
+  args: readonly string[],
+  context: InspectContext,
+): Promise<number> {
+  const routes: Record<string, Command<InspectContext>> = {};
+  for (const [name, load] of Object.entries(commands)) {
+    // Its types were checked where it was declared.
+    routes[name] = buildCommand(await load() as unknown as Parameters<typeof buildCommand>[0]);
+  }
+  await run(application(routes), args, context);
+  return exitCode(Number(context.process.exitCode ?? Exit.unknown));
+}
+
+function application(
+  routes: Readonly<Record<string, Command<InspectContext>>>,
+): Application<InspectContext> {
+  const root = buildRouteMap({
+    routes,
+    docs: {
+      brief: "Look at this node's pod network; change nothing",
+      fullDescription: "Look at this node's pod network. Reads the kernel and files, changes " +
+        "nothing, needs no daemon.",
+    },
+  });
+  return buildApplication<InspectContext>(root, {
+    name: "twill inspect",
+    scanner: { caseStyle: "allow-kebab-for-camel" },
+    documentation: { caseStyle: "convert-camel-to-kebab", onlyRequiredInUsageLine: true },
+    determineExitCode: () => Exit.unknown,
+    localization: {
+      text: {
+        ...text_en,
+        noCommandRegisteredForInput: ({ input, corrections }) => {
+          const meant = corrections.map((word) => word.replaceAll("`", ""));
+          return [
+            `twill inspect: no command ${JSON.stringify(input)}${didYouMean(meant)}`,
+            "Run: twill inspect --help",
+          ].join("\n");
+        },
+        exceptionWhileParsingArguments: badArguments,
+        exceptionWhileRunningCommand: explain,
+        exceptionWhileLoadingCommandFunction: explain,
+      },
+    },
+  });
+}
+
+/** What is wrong with the arguments; the library would propose flags by their names in our code. */
+function badArguments(thrown: unknown): string {
+  if (!(thrown instanceof ArgumentScannerError)) return `twill inspect: ${messageOf(thrown)}`;
+  const words = formatMessageForArgumentScannerError(thrown, {
+    FlagNotFoundError: ({ input, corrections }) =>
+      `no flag --${input}${didYouMean(corrections.map(kebab))}`,
+  });
+  return `twill inspect: ${words}`;
+}
+
+function didYouMean(words: readonly string[]): string {
+  return words.length === 0 ? "" : `; did you mean ${words.join(" or ")}?`;
+}
+
+/** The library's codes are negative; a command's own are not. */
+function exitCode(code: number): number {
+  if (code === ExitCode.UnknownCommand || code === ExitCode.InvalidArgument) return Exit.usage;
+  return code < 0 ? Exit.unknown : code;
+}
