@@ -50,8 +50,9 @@ export class Operation implements Disposable {
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
     this.#file = file;
-    const [call, ...begun] = Deno.readTextFileSync(this.#path).trimEnd().split("\n");
-    file.truncateSync(0);
+    const isNew = file.statSync().size === 0;
+    const [call, ...begun] = isNew ? [] : Deno.readTextFileSync(this.#path).trimEnd().split("\n");
+    if (!isNew) file.truncateSync(0);
     file.writeSync(new TextEncoder().encode(`${this.#call}\n`));
     return call === this.#call && begun.length > 0;
   }
@@ -90,13 +91,7 @@ function pathOf({ containerId, ifname }: Attachment): string {
 /** Opens and locks the file; undefined while another process has it, or has just removed it. */
 function tryHold(path: string): Deno.FsFile | undefined {
   try {
-    Deno.mkdirSync(DIRECTORY, { recursive: true, mode: 0o700 });
-    const file = Deno.openSync(path, {
-      read: true,
-      append: true,
-      create: true,
-      mode: 0o600,
-    });
+    const file = openRecord(path);
     using undo = new DisposableStack();
     undo.use(file);
     if (!file.tryLockSync(true)) return undefined;
@@ -107,6 +102,19 @@ function tryHold(path: string): Deno.FsFile | undefined {
     const words = `cannot write the record of the operation ${path}`;
     throw new CniError(ErrorCode.io, words, String(cause), cause);
   }
+}
+
+/** The directory is there for all calls but the first. */
+function openRecord(path: string): Deno.FsFile {
+  const open = (): Deno.FsFile =>
+    Deno.openSync(path, { read: true, append: true, create: true, mode: 0o600 });
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  Deno.mkdirSync(DIRECTORY, { recursive: true, mode: 0o700 });
+  return open();
 }
 
 function inodeOf(path: string): number | null | undefined {

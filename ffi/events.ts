@@ -71,6 +71,9 @@ const NFT_FAMILIES: Readonly<Record<number, string>> = {
 /** `struct nfgenmsg`, 4 bytes; the family is its first. */
 const NFGENMSG_SIZE = 4;
 
+/** `fe80::/10` and `ff00::/8`. */
+const LINK_LOCAL = /^(?:fe[89ab]|ff)[0-9a-f]{0,2}:/;
+
 /** Hears the kernel of the calling thread's network namespace. */
 export class KernelEvents implements Disposable {
   readonly #route: NetlinkSocket;
@@ -140,6 +143,9 @@ function routeEvent({ type, body }: Message): KernelEvent | undefined {
     case Rtm.DELROUTE: {
       const route = readRoute(body);
       const table = route.attributes.table ?? route.table;
+      // Each link has a route of its own addresses' prefix; a pod that comes or goes is not news.
+      const { destination } = route.attributes;
+      if (destination !== undefined && LINK_LOCAL.test(destination)) return undefined;
       return table === MAIN_TABLE ? { kind: "route" } : undefined;
     }
     case Rtm.NEWNEIGH:

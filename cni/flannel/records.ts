@@ -23,6 +23,9 @@ export interface DelegateRecord {
   readonly text: string;
 }
 
+/** The paths that a record has, or may have. */
+type Names = Readonly<Record<"plain" | "mark" | "second" | "draft", string>>;
+
 /** The records in one directory. */
 export class Records {
   readonly #dir: string;
@@ -34,18 +37,20 @@ export class Records {
   /**
    * Keeps the document of an attachment, synced to the disk: 0600, in a directory of 0700.
    *
+   * @param sync brings the file to the disk, now or soon, and closes it.
    * @throws {OpError} code 5.
    */
-  put(owner: Attachment, text: string): void {
+  put(owner: Attachment, text: string, sync: (file: Deno.FsFile) => void): void {
     const names = this.#names(owner);
     try {
       Deno.mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-      // An ADD that was killed between its two names: its second name is completed.
-      if (sameFile(names.plain, names.draft)) Deno.renameSync(names.draft, names.mark);
-      writeSynced(names.draft, text);
-      // An older record of ours goes first; until the new one stands its second name still tells it.
-      if (sameFile(names.plain, names.mark)) removeFile(names.plain);
+      sync(this.#write(names, text));
       if (linkNew(names.draft, names.plain)) {
+        Deno.renameSync(names.draft, names.mark);
+      } else if (sameFile(names.plain, names.mark)) {
+        // An older record of ours goes; until the new one stands its second name still tells it.
+        removeFile(names.plain);
+        Deno.linkSync(names.draft, names.plain);
         Deno.renameSync(names.draft, names.mark);
       } else {
         Deno.renameSync(names.draft, names.second);
@@ -105,9 +110,27 @@ export class Records {
     for (const { path } of stale) remove(path);
   }
 
+  /** Writes the draft of a record. */
+  #write({ draft, plain, mark }: Names, text: string): Deno.FsFile {
+    let file = create(draft);
+    if (file === undefined) {
+      // An ADD that was killed between its two names: its second name is completed.
+      if (sameFile(plain, draft)) Deno.renameSync(draft, mark);
+      else removeFile(draft);
+      file = create(draft);
+    }
+    if (file === undefined) throw new Deno.errors.AlreadyExists(draft);
+    using undo = new DisposableStack();
+    undo.use(file);
+    let rest = new TextEncoder().encode(text);
+    while (rest.length > 0) rest = rest.subarray(file.writeSync(rest));
+    undo.move();
+    return file;
+  }
+
   #names(
     { containerId, ifname }: Attachment,
-  ): Record<"plain" | "mark" | "second" | "draft", string> {
+  ): Names {
     const dir = this.#dir;
     return {
       plain: `${dir}/${containerId}`,
@@ -134,11 +157,18 @@ export class Records {
   }
 }
 
-function writeSynced(path: string, text: string): void {
-  removeFile(path);
-  using file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
-  let rest = new TextEncoder().encode(text);
-  while (rest.length > 0) rest = rest.subarray(file.writeSync(rest));
+function create(path: string): Deno.FsFile | undefined {
+  try {
+    return Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
+  } catch (cause) {
+    if (cause instanceof Deno.errors.AlreadyExists) return undefined;
+    throw cause;
+  }
+}
+
+/** Brings a record to the disk at once. */
+export function syncNow(file: Deno.FsFile): void {
+  using _closed = file;
   file.syncSync();
 }
 

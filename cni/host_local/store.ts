@@ -92,9 +92,7 @@ export class Store implements Disposable {
   reserve(ip: Ip, owner: Attachment): boolean {
     const draft = `${this.#dir}/${DRAFT}`;
     try {
-      // Never written over: after a crash it may be one file with a reservation.
-      removeFile(draft);
-      Deno.writeTextFileSync(draft, fileText(owner), { createNew: true, mode: 0o600 });
+      writeNew(draft, fileText(owner));
       Deno.linkSync(draft, this.#path(ip));
       return true;
     } catch (cause) {
@@ -143,7 +141,7 @@ export class Store implements Disposable {
   /** Remembers the address that a set gave out last. @throws {OpError} code 5 */
   setLastReserved(set: number, ip: Ip): void {
     try {
-      Deno.writeTextFileSync(this.#lastPath(set), ip, { mode: 0o600 });
+      writeOver(this.#lastPath(set), ip);
     } catch (cause) {
       throw failed("write", this.#lastPath(set), cause);
     }
@@ -206,6 +204,30 @@ function makeDir(dir: string): void {
   } catch (cause) {
     throw failed("create the address store", dir, cause);
   }
+}
+
+/** Never written over: what a crash left may be one file with a reservation. */
+function writeNew(path: string, text: string): void {
+  const write = (): void => Deno.writeTextFileSync(path, text, { createNew: true, mode: 0o600 });
+  try {
+    return write();
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.AlreadyExists)) throw cause;
+  }
+  removeFile(path);
+  write();
+}
+
+/**
+ * Writes a short file in its place: a file that is emptied first makes ext4 allocate anew, and
+ * wait for its journal. Torn by a kill, it may name another address, or none: only the place where
+ * the next search begins.
+ */
+function writeOver(path: string, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  using file = Deno.openSync(path, { write: true, create: true, mode: 0o600 });
+  file.writeSync(bytes);
+  if (file.statSync().size > bytes.length) file.truncateSync(bytes.length);
 }
 
 function removeFile(path: string): void {

@@ -16,7 +16,7 @@ import { delegate, delegateAdd } from "../delegate.ts";
 import { CniError, readConfig, toCniError } from "../errors.ts";
 import { Chained, collectChained } from "../flannel/chained.ts";
 import { DEFAULT_DELEGATE, delegateDocument } from "../flannel/document.ts";
-import { DEFAULT_DATA_DIR, Records } from "../flannel/records.ts";
+import { DEFAULT_DATA_DIR, Records, syncNow } from "../flannel/records.ts";
 import type { Plugin, Request } from "../plugin.ts";
 import { quietlyAsync } from "../quietly.ts";
 import type { Result } from "../result.ts";
@@ -36,7 +36,8 @@ export const flannel: Plugin = {
     const document = makeDocument(request);
     const chained = new Chained(request);
     await chained.examine();
-    recordsOf(request).put(request, stringifyJson(document));
+    const sync = request.call.mayBlock ? syncNow : (await import("../flannel/sync.ts")).syncSoon;
+    recordsOf(request).put(request, stringifyJson(document), sync);
     let result: Result;
     try {
       result = await delegateAdd(request, typeOf(document), document);

@@ -1,7 +1,7 @@
 /** flannel's records, when an ADD was killed in the middle. */
 
 import assert from "node:assert/strict";
-import { Records } from "../../cni/flannel/records.ts";
+import { Records, syncNow } from "../../cni/flannel/records.ts";
 
 Deno.test("Records: an ADD killed between the two names of its record leaves nothing behind", () => {
   const dir = Deno.makeTempDirSync();
@@ -9,7 +9,7 @@ Deno.test("Records: an ADD killed between the two names of its record leaves not
     const [records, owner] = [new Records(dir), { containerId: "c1", ifname: "eth0" }];
     Deno.writeTextFileSync(`${dir}/..c1@eth0`, "first");
     Deno.linkSync(`${dir}/..c1@eth0`, `${dir}/c1`);
-    records.put(owner, "second");
+    records.put(owner, "second", syncNow);
     assert.deepEqual([...Deno.readDirSync(dir)].map(({ name }) => name).sort(), [".c1@eth0", "c1"]);
     const record = records.find(owner);
     assert.equal(record?.text, "second");
@@ -39,7 +39,7 @@ for (const [moment, { plain, draft }] of Object.entries(MOMENTS)) {
         if (plain !== undefined) {
           Deno.linkSync(`${dir}/${plain === "old" ? ".c1@eth0" : "..c1@eth0"}`, `${dir}/c1`);
         }
-        if (next !== "DEL") records.put(owner, "newest");
+        if (next !== "DEL") records.put(owner, "newest", syncNow);
         const record = records.find(owner);
         assert.ok(record !== undefined, "DEL has a document");
         if (next !== "DEL") assert.equal(record.text, "newest");
