@@ -18,6 +18,7 @@ import { holdInstance } from "./instance.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
 import { servePlugins } from "./server/server.ts";
+import { serveStatus, statusSocketPath } from "./status_socket.ts";
 import { MemoryFile } from "./store/memory.ts";
 import { nodeIdentity } from "./store/node_id.ts";
 import { RememberingStore } from "./store/remembering.ts";
@@ -65,11 +66,26 @@ async function run(flags: Flags, log: Log): Promise<void> {
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
   await using poller = new Poller();
-  await using _plugins = flags.instance === "" ? servePlugins(poller, log) : undefined;
+  await using plugins = flags.instance === "" ? servePlugins(poller, log) : undefined;
   const options = { ...nodeOptions(flags), poller };
   const agent = new NodeAgent(store, options, log, tellServiceManager);
   const port = flags["healthz-port"];
-  const pages = { health: () => agent.health(), metrics: () => agent.metrics() };
+  const started = Date.now();
+  const pages = {
+    health: () => agent.health(),
+    metrics: () => agent.metrics(),
+    revision: agent.revision,
+    status: () => ({
+      ...agent.status(),
+      version: versionLine(),
+      instance: flags.instance,
+      started,
+      subnetFile: flags["subnet-file"],
+      masquerade: flags["ip-masq"],
+      plugins: plugins?.status() ?? { listening: false, served: 0, left: {} },
+    }),
+  };
+  const status = serveStatus(statusSocketPath(flags.instance), pages, log, signal);
   const server = port > 0 ? serveHealth(flags["healthz-ip"], port, pages, signal) : undefined;
   if (server !== undefined) log.info(`Start healthz server on ${flags["healthz-ip"]}:${port}`);
   try {
@@ -78,7 +94,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
     if (!signal.aborted) throw e;
   } finally {
     ending.abort(new Error("ended"));
-    await server?.finished;
+    await Promise.all([server?.finished, status?.finished]);
   }
 }
 

@@ -39,6 +39,7 @@ import type { Chosen } from "./interface.ts";
 import type { Log } from "./log.ts";
 import { isOther, Membership, type MembershipOptions } from "./membership.ts";
 import { metricsText } from "./metrics.ts";
+import type { Revision } from "./revision.ts";
 import { NodeState, type Pass } from "./state.ts";
 import type { Snapshot, Store } from "./store/store.ts";
 import { firstAddress, subnetEnvOf, SubnetFile } from "./subnet_file.ts";
@@ -94,6 +95,16 @@ export class NodeAgent {
     return this.#state.health(this.#store.name, this.#store.status());
   }
 
+  /** What the status socket tells now, but for what only the program as a whole knows. */
+  status(): ReturnType<NodeState["status"]> {
+    return this.#state.status(this.#store.name, this.#store.status());
+  }
+
+  /** Raised by every change of {@link NodeAgent.status}. */
+  get revision(): Revision {
+    return this.#state.revision;
+  }
+
   /** What the metrics page tells now. */
   metrics(): string {
     const { version, commit } = versionOf();
@@ -118,6 +129,7 @@ export class NodeAgent {
     const conf = await this.#store.config(signal);
     const backend = makeBackend(conf);
     this.#log.info("Found network config", { backend: backend.type });
+    this.#state.conf = conf;
     using kernel = Kernel.open();
     kernel.enlarge();
     const membership = new Membership({
@@ -282,6 +294,7 @@ export class NodeAgent {
     const lease = snapshot.own ?? node.self.lease;
     if (lease !== node.self.lease) node.self = { ...node.self, lease };
     const { self, conf, backend } = node;
+    this.#state.works(self, snapshot);
     const env = subnetEnvOf(conf, lease, backend.podMtu(self.underlay), this.#options.masquerade);
     const started = performance.now();
     try {

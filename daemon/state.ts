@@ -6,13 +6,17 @@
  */
 
 import { messageOf, OpError } from "../engine/errors.ts";
+import type { Self } from "../engine/backend/backend.ts";
 import type { Fact } from "../engine/fact.ts";
+import type { NetConf } from "../engine/net_conf.ts";
+import type { NodeStatus, PassStatus } from "../engine/node_status.ts";
 import type { Change } from "../engine/plan.ts";
 import { Calm } from "./calm.ts";
 import type { Report } from "./converge.ts";
 import type { Health } from "./health.ts";
 import type { Log } from "./log.ts";
-import type { StoreStatus } from "./store/store.ts";
+import { Revision } from "./revision.ts";
+import type { Snapshot, StoreStatus } from "./store/store.ts";
 
 /** Upper bounds of the latency histogram, seconds. */
 export const LATENCY_BOUNDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5] as const;
@@ -49,6 +53,13 @@ export class NodeState {
   /** What goes wrong now, by the work that it stops. */
   readonly #problems = new Map<Work, string>();
   #report: Report | undefined;
+  #pass: PassStatus | undefined;
+  /** What the node works on, as far as it got. */
+  #conf: NetConf | undefined;
+  #self: Self | undefined;
+  #snapshot: Snapshot | undefined;
+  /** Raised by every change of what {@link NodeState.status} tells. */
+  readonly revision = new Revision();
   /** How fast repairs are answered, and how often they are logged. */
   readonly calm = new Calm();
   /** Pods that still live in a subnet that is no longer this node's. */
@@ -71,6 +82,7 @@ export class NodeState {
   set waitingFor(what: string | undefined) {
     const ready = what === undefined && this.#waitingFor !== undefined;
     this.#waitingFor = what;
+    this.revision.raise();
     if (!ready) return;
     this.#log.info("flannel is ready");
     this.#onReady();
@@ -85,18 +97,35 @@ export class NodeState {
   trouble(work: Work, problem: unknown): void {
     const words = messageOf(problem);
     const advice = problem instanceof OpError ? problem.advice : undefined;
-    if (this.#problems.get(work) !== words) this.#log.error(words, { advice });
+    if (this.#problems.get(work) === words) return;
+    this.#log.error(words, { advice });
     this.#problems.set(work, words);
+    this.revision.raise();
   }
 
   /** This work succeeds again. */
   solved(work: Work): void {
-    this.#problems.delete(work);
+    if (this.#problems.delete(work)) this.revision.raise();
+  }
+
+  /** The network configuration is known. */
+  set conf(conf: NetConf) {
+    this.#conf = conf;
+    this.revision.raise();
+  }
+
+  /** What the next pass works on. */
+  works(self: Self, snapshot: Snapshot): void {
+    if (this.#self === self && this.#snapshot === snapshot) return;
+    this.#self = self;
+    this.#snapshot = snapshot;
+    this.revision.raise();
   }
 
   /** Books a pass, and logs what is new in it. */
   passed({ report, cause, kind, took }: Pass): void {
     this.#report = report;
+    this.#book(report, cause, took);
     const { passes, drift, latency } = this.counts;
     passes[kind === "changed" ? "changed" : "whole"]++;
     latency.sum += took / 1000;
@@ -124,6 +153,28 @@ export class NodeState {
     this.#tellPeers(report);
   }
 
+  #book(
+    { refused, bad, own, peers, programmed, changes }: Report,
+    cause: string,
+    took: number,
+  ): void {
+    const before = this.#pass;
+    this.#pass = {
+      at: Date.now(),
+      cause,
+      took,
+      changes: changes.length,
+      peers,
+      programmed,
+      refused,
+      unusable: bad,
+      own,
+    };
+    const said = ({ at: _, took: __, cause: ___, ...rest }: PassStatus): string =>
+      JSON.stringify(rest);
+    if (before === undefined || said(before) !== said(this.#pass)) this.revision.raise();
+  }
+
   #tellPeers({ refused, bad, own }: Report): void {
     const present = new Map([...refused, ...bad, ...own].map(({ who, reason }) => [who, reason]));
     for (const who of this.#told.keys()) {
@@ -136,6 +187,38 @@ export class NodeState {
       this.#told.set(who, reason);
       this.#log.warn("Not programmed", { who, reason });
     }
+  }
+
+  /** What the status socket tells now, but for what others know. */
+  status(
+    name: string,
+    store: StoreStatus,
+  ): Pick<NodeStatus, "revision" | "reasons" | "remarks" | "store" | "uplink" | "leases" | "pass"> {
+    const { reasons, remarks } = this.health(name, store);
+    const [conf, self, snapshot] = [this.#conf, this.#self, this.#snapshot];
+    return {
+      revision: this.revision.number,
+      reasons,
+      remarks,
+      store: {
+        name,
+        connected: store.connected,
+        ...(store.problem === undefined ? {} : { problem: store.problem }),
+        ...(store.remembered === undefined ? {} : { remembered: store.remembered }),
+        bad: (snapshot?.bad ?? []).map(({ key, reason }) => ({ who: key, reason })),
+      },
+      ...(self && { uplink: { name: self.underlay.name, mtu: self.underlay.mtu } }),
+      ...(conf && self && snapshot && {
+        leases: {
+          at: Date.now(),
+          conf,
+          own: self.lease,
+          ...(store.leaseEnds === undefined ? {} : { ends: store.leaseEnds }),
+          leases: snapshot.leases,
+        },
+      }),
+      ...(this.#pass && { pass: this.#pass }),
+    };
   }
 
   /** What the probes tell now. */

@@ -20,19 +20,21 @@ export interface Memory {
   readonly leases: readonly Lease[];
 }
 
-/** The memory as text. Leases are written as in etcd, so that people can compare. */
-export function formatMemory({ at, conf, own, ends, leases }: Memory): string {
-  return stringifyJson(
-    jsonObject({
-      schema: 1,
-      at: new Date(at).toISOString(),
-      config: parseJson(formatNetConf(conf)),
-      own: leaseJson(own),
-      ends: ends === undefined ? undefined : new Date(ends).toISOString(),
-      leases: leases.map(leaseJson),
-    }),
-    1,
-  );
+/** The memory as text. */
+export function formatMemory(memory: Memory): string {
+  return stringifyJson(memoryJson(memory), 1);
+}
+
+/** The memory as a document. Leases are written as in etcd, so that people can compare. */
+export function memoryJson({ at, conf, own, ends, leases }: Memory): Json {
+  return jsonObject({
+    schema: 1,
+    at: new Date(at).toISOString(),
+    config: parseJson(formatNetConf(conf)),
+    own: leaseJson(own),
+    ends: ends === undefined ? undefined : new Date(ends).toISOString(),
+    leases: leases.map(leaseJson),
+  });
 }
 
 function leaseJson(lease: Lease): Json {
@@ -49,7 +51,11 @@ function leaseJson(lease: Lease): Json {
  * @throws {SyntaxError} when it is anything else.
  */
 export function parseMemory(text: string): Memory {
-  const fields = Fields.document(parseJson(text));
+  return readMemory(Fields.document(parseJson(text)));
+}
+
+/** Reads {@link memoryJson}'s document. @throws {SyntaxError} */
+export function readMemory(fields: Fields): Memory {
   if (fields.integer("schema") !== 1) throw new SyntaxError("schema: want 1");
   const at = Date.parse(fields.string("at") ?? "");
   const config = fields.object("config");

@@ -14,6 +14,7 @@ import { messageOf, OpError } from "../../engine/errors.ts";
 import { isPluginName, type PluginName } from "../../cni/names.ts";
 import { Operation } from "../../cni/operation.ts";
 import { answer } from "../../cni/skeleton.ts";
+import type { PluginStatus } from "../../engine/node_status.ts";
 import type { Poller } from "../../ffi/poll.ts";
 import { Connection, UnixListener } from "../../ffi/unix_socket.ts";
 import { version } from "../../version.ts";
@@ -48,6 +49,9 @@ export class PluginServer implements AsyncDisposable {
   readonly #receivers = new Set<Receiver>();
   readonly #listener: UnixListener;
   readonly #watch: Disposable;
+  readonly #left = new Map<string, number>();
+  #served = 0;
+  #lastServed: number | undefined;
 
   /** @throws {OpError} when the socket cannot be made. */
   constructor(poller: Poller, log: Log, path: string = SOCKET_PATH) {
@@ -60,12 +64,23 @@ export class PluginServer implements AsyncDisposable {
     undo.move();
   }
 
+  /** What became of the calls so far. */
+  status(): PluginStatus {
+    return {
+      listening: true,
+      served: this.#served,
+      ...(this.#lastServed === undefined ? {} : { lastServed: this.#lastServed }),
+      left: Object.fromEntries(this.#left),
+    };
+  }
+
   #accept(): void {
     for (;;) {
       const connection = this.#listener.accept();
       if (connection === undefined) return;
       const full = this.#receivers.size >= MOST.senders || this.#lanes.size >= MOST.calls;
       if (full || connection.peerUid() !== 0) {
+        this.#leave(full ? "too many at once" : "not root");
         refuse(connection);
         continue;
       }
@@ -84,6 +99,7 @@ export class PluginServer implements AsyncDisposable {
     const reason = request === undefined ? "no request" : whyNotMe(request, this.#own);
     if (request === undefined || reason !== undefined || !isPluginName(plugin)) {
       this.#log.debug("Plugin call left to its client", { reason, plugin });
+      this.#leave(reason ?? "no plugin of ours");
       refuse(connection);
       return;
     }
@@ -92,6 +108,10 @@ export class PluginServer implements AsyncDisposable {
       start: () => this.#serve(connection, plugin, request),
       refuse: () => refuse(connection),
     });
+  }
+
+  #leave(reason: string): void {
+    this.#left.set(reason, (this.#left.get(reason) ?? 0) + 1);
   }
 
   async #serve(connection: Connection, type: PluginName, request: ClientRequest): Promise<void> {
@@ -111,6 +131,8 @@ export class PluginServer implements AsyncDisposable {
         operation,
       });
       const sent = await sendAll(connection, encodeAnswer(status, stdout, lines.join("")));
+      this.#served++;
+      this.#lastServed = Date.now();
       // Otherwise the client takes over, and needs the record.
       if (sent) operation.done();
     } catch (e) {
