@@ -11,6 +11,7 @@ import { ErrorCode, OpError } from "../engine/errors.ts";
 import { describe, type Fact, type RulesFact, type Scope, type Where } from "../engine/fact.ts";
 import type { Ip } from "../engine/ip.ts";
 import type { Change } from "../engine/plan.ts";
+import type { RouteAnswer, RouteQuestion } from "../engine/trace/lookup.ts";
 import { chainInput, chainText } from "../engine/rules/chains.ts";
 import { Errno, errnoText } from "./errno.ts";
 import { restoreTable, saveTable } from "./iptables_sync.ts";
@@ -32,6 +33,7 @@ import {
   routeFacts,
   vlanFacts,
 } from "./reader.ts";
+import { lookUp } from "./route_lookup.ts";
 import { type LinkLevelFact, portSettings, requestFor } from "./requests.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 
@@ -157,6 +159,16 @@ export class Kernel implements Disposable {
     const { socket } = this.#space("host");
     const index = readRouteTo(socket, ip);
     return index === undefined ? undefined : readLinks(socket).find((one) => one.index === index);
+  }
+
+  /** Which way the kernel would send a packet from that namespace, or through it. @throws {OpError} */
+  lookUp(where: Where, question: RouteQuestion): RouteAnswer {
+    const { socket } = this.#space(where);
+    const links = readLinks(socket);
+    return lookUp(socket, question, {
+      nameOf: (index) => links.find((link) => link.index === index)?.name ?? `if${index}`,
+      indexOf: (name) => links.find((link) => link.name === name)?.index,
+    });
   }
 
   /** Reads a setting; undefined when the kernel has none of that name. */

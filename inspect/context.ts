@@ -7,11 +7,15 @@
 
 import type { CommandContext, StricliProcess } from "@stricli/core";
 import type { Fact, Scope } from "../engine/fact.ts";
+import type { RouteAnswer, RouteQuestion } from "../engine/trace/lookup.ts";
+import type { CheckTools } from "./check/tools.ts";
 
 /** The reading half of the kernel; closed when disposed. */
 export interface Reader extends Disposable {
   /** The facts of a scope, as the kernel holds them now. @throws {OpError} */
   read(scope: Scope): Fact[];
+  /** Which way it would send a packet from this node, or through it. @throws {OpError} */
+  lookUp(where: "host", question: RouteQuestion): RouteAnswer;
 }
 
 /** Rights that a command may need, linux/capability.h. */
@@ -33,6 +37,8 @@ export interface InspectContext extends CommandContext {
    * @param path `/status`
    */
   readonly ask: (socket: string, path: string) => Promise<string | undefined>;
+  /** What `check` tries out; loads the code for it first. */
+  readonly checkTools: () => Promise<CheckTools>;
   /** Whether this process has a right. */
   readonly has: (capability: Capability) => boolean;
   /** Aborted by SIGINT and SIGTERM; from the first call on they no longer end the process. */

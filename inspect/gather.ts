@@ -36,7 +36,8 @@ export async function gather(context: InspectContext, wanted: Wanted): Promise<O
   return overlayOf(file, facts);
 }
 
-function readSubnetFile(context: InspectContext, path: string): SubnetFile {
+/** Reads and decodes the subnet file; what is wrong with it is part of the answer. */
+export function readSubnetFile(context: InspectContext, path: string): SubnetFile {
   let text: string;
   try {
     text = context.readFile(path);

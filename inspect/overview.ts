@@ -9,7 +9,7 @@
 const COMMANDS: readonly (readonly [name: string, brief: string])[] = [
   ["cni", "Answer one request of a container runtime (CNI): environment and stdin in, JSON out"],
   ["daemon", "The node agent: gets this node's subnet and keeps the way to all others open"],
-  ["inspect", "Look, change nothing: subnet, routes, peers"],
+  ["inspect", "Look, change nothing: subnet, routes, peers, check"],
   ["install", "Put the plugins, the network and (if asked) a systemd unit on this node"],
   ["uninstall", "Take every trace of twill, and of flannel, off this node"],
 ];

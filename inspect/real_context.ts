@@ -26,6 +26,7 @@ export function realContext(): InspectContext {
     readFile: (path) => Deno.readTextFileSync(path),
     list: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name).sort(),
     ask,
+    checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
     has,
     interrupted,
     changes: async function* (signal, paths): AsyncGenerator<void> {

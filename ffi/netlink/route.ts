@@ -45,11 +45,18 @@ export const RTMSG = {
 } as const satisfies Struct;
 
 /** `RTN_*`. */
-export const RouteType = { UNICAST: 1, BLACKHOLE: 6 } as const;
+export const RouteType = { UNICAST: 1, LOCAL: 2, BLACKHOLE: 6 } as const;
 /** `RT_SCOPE_*`. */
 export const RouteScope = { UNIVERSE: 0, LINK: 253, HOST: 254 } as const;
-/** `RTNH_F_ONLINK` and `RTM_F_CLONED`. */
-export const RouteFlag = { ONLINK: 4, CLONED: 0x200 } as const;
+/** `RTNH_F_ONLINK` and `RTM_F_*`. */
+export const RouteFlag = {
+  ONLINK: 4,
+  CLONED: 0x200,
+  /** GET: tell the table. */
+  LOOKUP_TABLE: 0x1000,
+  /** GET: tell the entry that matched, not the way. */
+  FIB_MATCH: 0x2000,
+} as const;
 
 /** `RTAX_*`. */
 export const METRICS = {
@@ -62,6 +69,9 @@ export const METRICS = {
 export const ROUTE = {
   /** Absent for the default route. */
   destination: { type: 1, as: ip },
+  source: { type: 2, as: ip },
+  /** Index of the link by which the packet came in. */
+  iif: { type: 3, as: u32 },
   gateway: { type: 5, as: ip },
   /** Index of the outgoing link. */
   oif: { type: 4, as: u32 },
@@ -71,6 +81,8 @@ export const ROUTE = {
   /** Several next hops; kept as it came, since we make none. */
   multipath: { type: 9, as: raw },
   table: { type: 15, as: u32 },
+  /** Of the packet that is asked about. */
+  mark: { type: 16, as: u32 },
 } as const;
 
 /** `struct rtnexthop`, the head of each next hop in {@link ROUTE}'s `multipath`. */

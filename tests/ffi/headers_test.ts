@@ -190,6 +190,9 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
   }),
   "RTA_*": attributes("RTA_", ROUTE, {
     destination: "DST",
+    source: "SRC",
+    iif: "IIF",
+    mark: "MARK",
     gateway: "GATEWAY",
     oif: "OIF",
     priority: "PRIORITY",
@@ -264,6 +267,8 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
   "RTNH_F_*, RTM_F_*": [
     ["RTNH_F_ONLINK", RouteFlag.ONLINK],
     ["RTM_F_CLONED", RouteFlag.CLONED],
+    ["RTM_F_LOOKUP_TABLE", RouteFlag.LOOKUP_TABLE],
+    ["RTM_F_FIB_MATCH", RouteFlag.FIB_MATCH],
   ],
   "NUD_*": constants("NUD_", NeighbourState),
   "NTF_*": constants("NTF_", NeighbourFlag),

@@ -6,7 +6,7 @@ import { HEALTHY, inspect, peer, uplink, vtep } from "./scene.ts";
 
 const BROKEN = { facts: [...uplink(), ...vtep(), ...peer(2), ...peer(3).slice(0, 2)] };
 
-for (const command of ["subnet", "routes", "peers"]) {
+for (const command of ["subnet", "routes", "peers", "check"]) {
   Deno.test(`${command}: --help has real examples`, async (t) => {
     const outcome = await inspect(`${command} --help`);
     assert.equal(outcome.code, 0);

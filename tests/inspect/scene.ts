@@ -7,8 +7,18 @@
 import { runInspect } from "../../inspect/app.ts";
 import type { Capability, InspectContext } from "../../inspect/context.ts";
 import type { Fact, RouteFact, Scope } from "../../engine/fact.ts";
-import { parseCidr, parseInet, parseIp } from "../../engine/ip.ts";
+import {
+  contains,
+  familyOf,
+  type Ip,
+  lengthOf,
+  parseCidr,
+  parseInet,
+  parseIp,
+} from "../../engine/ip.ts";
 import { parseMac } from "../../engine/mac.ts";
+import type { RouteAnswer } from "../../engine/trace/lookup.ts";
+import type { Feature } from "../../inspect/check/view.ts";
 
 /** The subnet file of the node on paper. */
 export const ENV = `FLANNEL_NETWORK=10.244.0.0/16
@@ -181,9 +191,13 @@ export interface Scene {
   /** `Date.now()`; default: the start of 2026. */
   readonly now?: number;
   readonly rights?: readonly Capability[];
+  /** What the kernel can; default all of it. */
+  readonly features?: readonly Feature[];
   readonly colour?: boolean;
   readonly width?: number;
 }
+
+const FEATURES: readonly Feature[] = ["vxlan", "bridge", "veth", "nft"].map((name) => ({ name }));
 
 /** How it ended. */
 export interface Outcome {
@@ -210,6 +224,7 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       open++;
       return Promise.resolve({
         read: (scope) => facts.filter((fact) => isIn(scope, fact)),
+        lookUp: (_, { to }) => wayTo(facts, to),
         [Symbol.dispose]: () => void open--,
       });
     },
@@ -227,6 +242,7 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       const answer = scene.status?.[path];
       return Promise.resolve(answer === undefined ? undefined : JSON.stringify(answer));
     },
+    checkTools: () => Promise.resolve({ features: () => scene.features ?? FEATURES }),
     has: (capability) =>
       (scene.rights ?? ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"])
         .includes(capability),
@@ -256,6 +272,20 @@ function thrownBy(work: () => never): unknown {
   }
 }
 
+/** The way of a kernel with these routes: the longest prefix. */
+function wayTo(facts: readonly Fact[], to: Ip): RouteAnswer {
+  const [best] = facts.filter((fact): fact is RouteFact =>
+    fact.kind === "route" && familyOf(fact.dst) === familyOf(to) && contains(fact.dst, to)
+  ).sort((a, b) => lengthOf(b.dst) - lengthOf(a.dst));
+  if (best?.dev === undefined) return { kind: "none", errno: 101, words: "Network is unreachable" };
+  return {
+    kind: "found",
+    dev: best.dev,
+    ...(best.via === undefined ? {} : { via: best.via }),
+    entry: { dst: best.dst, protocol: best.protocol ?? 0, metric: 0, table: 254 },
+  };
+}
+
 /** What a kernel gives for a scope. */
 function isIn(scope: Scope, fact: Fact): boolean {
   const lists = (list: readonly string[] | "all" | undefined, name: string): boolean =>
@@ -274,6 +304,12 @@ function isIn(scope: Scope, fact: Fact): boolean {
       return lists(scope.neighbours, fact.dev);
     case "fdb":
       return lists(scope.fdb, fact.dev);
+    case "sysctl":
+      return lists(scope.sysctls, fact.key);
+    case "rules":
+      return lists(scope.rules, fact.table);
+    case "chain":
+      return (scope.chains ?? []).some(({ chain }) => chain === fact.chain);
     default:
       return false;
   }

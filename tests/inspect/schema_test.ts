@@ -77,7 +77,7 @@ const SCENES: Readonly<Record<string, Scene>> = {
   "nothing at all": { facts: [], files: {} },
 };
 
-for (const command of ["subnet", "routes --all", "peers"]) {
+for (const command of ["subnet", "routes --all", "peers", "check"]) {
   const [kind] = command.split(" ");
   for (const [name, scene] of Object.entries(SCENES)) {
     Deno.test(`schema: ${command} of ${name} is as docs/schema says`, async () => {

@@ -1,0 +1,100 @@
+/**
+ * `twill inspect check`: the work.
+ *
+ * @module
+ */
+
+import type { InspectContext } from "../context.ts";
+import { judgeSubnet } from "../judge_subnet.ts";
+import { present, type Report } from "../report.ts";
+import { paintedTable } from "./render.ts";
+import type { CheckFlags } from "./flags.ts";
+import { gatherNode } from "./gather.ts";
+import { judgeKernel, SYSCTLS } from "./judge_kernel.ts";
+import { judgeLeases } from "./judge_leases.ts";
+import { judgePlugins } from "./judge_plugins.ts";
+import { judgeRules, TABLES } from "./judge_rules.ts";
+import { judged, together, type Verdict } from "./verdict.ts";
+import type { NodeView } from "./view.ts";
+
+/** Gathers, judges, gives out. @throws {OpError} when the kernel cannot be read */
+export async function run(this: InspectContext, flags: CheckFlags): Promise<void> {
+  const files = [flags.subnetFile, flags.stateDir, flags.confDir, flags.networksDir];
+  await present(this, flags, files, () => report(this, flags));
+}
+
+async function report(context: InspectContext, flags: CheckFlags): Promise<Report> {
+  const view = await gatherNode(context, flags);
+  const { rows, findings } = judgeNode(view);
+  return {
+    kind: "check",
+    document: { installed: view.installed, items: rows },
+    names: rows.map(({ name }) => name),
+    table: (options) => paintedTable(rows, options),
+    findings: unique(findings),
+    sources: {
+      installed: "computed",
+      items: [
+        "netlink",
+        "subnet.env",
+        "snapshot",
+        "sysctl",
+        "nft",
+        "iptables",
+        "plugin configuration",
+        "host-local reservations",
+      ],
+      "items.status": "computed",
+    },
+    commands: commandsOf(view),
+    notes: view.installed ? [] : [
+      "Nothing of a pod network of flannel or twill is here: this is a check before the install",
+    ],
+    unknown: rows.some(({ status }) => status === "unknown"),
+  };
+}
+
+/** All judges. */
+export function judgeNode(view: NodeView): Verdict {
+  return together(
+    judgeKernel(view),
+    subnet(view),
+    judgeLeases(view),
+    judgeRules(view),
+    judgePlugins(view),
+  );
+}
+
+/** What `twill inspect subnet` says in detail. */
+function subnet({ overlay, installed }: NodeView): Verdict {
+  if (!installed) return together();
+  const { findings } = judgeSubnet(overlay);
+  const { file } = overlay;
+  return judged("subnet", `${file.path}, devices and MTU agree with each other`, findings);
+}
+
+/** One thing may be found by two judges. */
+function unique(findings: Verdict["findings"]): Verdict["findings"] {
+  const seen = new Set<string>();
+  return findings.filter(({ id, subject }) => {
+    const key = `${id} ${subject}`;
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}
+
+function commandsOf({ overlay, confDir, networksDir }: NodeView): string[] {
+  const devices = overlay.vteps.map(({ name }) => name);
+  return [
+    `cat ${overlay.file.path}`,
+    ...SYSCTLS.map((key) => `sysctl ${key.replaceAll("/", ".")}`),
+    "ip -d link show",
+    "ip address show",
+    "ip route show",
+    ...devices.flatMap((name) => [`ip neighbour show dev ${name}`, `bridge fdb show dev ${name}`]),
+    ...TABLES.map((table) => `nft list table ${table}`),
+    `ls ${confDir}`,
+    `ls ${networksDir}`,
+  ];
+}

@@ -1,0 +1,16 @@
+/**
+ * The flags of `twill inspect check`.
+ *
+ * @module
+ */
+
+import type { WatchFlags } from "../flags.ts";
+
+/** What it is told beside what every command is told. */
+export interface CheckFlags extends WatchFlags {
+  readonly stateDir: string;
+  readonly confDir: string;
+  /** Several, with colons between. */
+  readonly binDir: string;
+  readonly networksDir: string;
+}
