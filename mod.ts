@@ -57,6 +57,7 @@ if (plugin !== undefined) {
       break;
     case "install":
     case "uninstall":
+    case "manifest":
       await (await import("./install/main.ts")).main();
       break;
     case "--version":

@@ -1,5 +1,5 @@
 /**
- * The two commands as one application, and how its library's outcomes become ours.
+ * The three commands as one application, and how its library's outcomes become ours.
  *
  * @module
  */
@@ -15,12 +15,13 @@ import {
 import { messageOf, OpError } from "../engine/errors.ts";
 import { Exit, type InstallContext, UsageError } from "./context.ts";
 import { install } from "./install.ts";
+import { manifest } from "./manifest.ts";
 import { uninstall } from "./uninstall.ts";
 
 /**
  * Runs one command.
  *
- * @param args the first is `install` or `uninstall`; what stands behind `--` is in the context
+ * @param args the first is `install`, `uninstall` or `manifest`; what stands behind `--` is in the context
  * @returns the exit code: see {@link Exit}
  */
 export async function runInstall(
@@ -36,7 +37,7 @@ export async function runInstall(
 
 function application(): Application<InstallContext> {
   const root = buildRouteMap({
-    routes: { install, uninstall },
+    routes: { install, uninstall, manifest },
     docs: { brief: "Put twill on this node, or take it away" },
   });
   return buildApplication<InstallContext>(root, {

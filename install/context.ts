@@ -1,5 +1,5 @@
 /**
- * What `install` and `uninstall` are given instead of the real world: the program itself, streams,
+ * What `install`, `uninstall` and `manifest` are given instead of the real world: the program itself, streams,
  * the kernel, processes and other programs. Tests run both on fakes of it and on a directory.
  *
  * @module
@@ -37,7 +37,7 @@ export interface Process {
   readonly cgroup: string;
 }
 
-/** All that the two commands may touch, but for the files, which are below `--root`. */
+/** All that the commands may touch, but for the files, which are below `--root`. */
 export interface InstallContext extends CommandContext {
   readonly process: StricliProcess;
   readonly uid: number;
@@ -49,6 +49,8 @@ export interface InstallContext extends CommandContext {
   readonly version: string;
   /** The words behind `--`; absent when there was no `--`. */
   readonly behind?: readonly string[];
+  /** All of the input; absent when that is a terminal. */
+  readonly stdin?: () => Promise<string>;
   /** Opens the kernel; loads the code for it first. @throws {OpError} */
   readonly open: () => Promise<NodeKernel>;
   /** Processes that share our network. */

@@ -1,5 +1,5 @@
 /**
- * `twill install` and `twill uninstall`, on the real node.
+ * `twill install`, `twill uninstall` and `twill manifest`, for real.
  *
  * @module
  */
@@ -32,6 +32,7 @@ async function realContext(behind: readonly string[] | undefined): Promise<Insta
     ...(client === undefined ? {} : { client }),
     version: versionLine(),
     ...(behind === undefined ? {} : { behind }),
+    ...(Deno.stdin.isTerminal() ? {} : { stdin: () => new Response(Deno.stdin.readable).text() }),
     open,
     processes,
     run,
