@@ -32,6 +32,8 @@ export interface GateOptions {
   /** Only test files whose path contains one of these; empty for all. */
   readonly filters: readonly string[];
   readonly root: boolean;
+  /** Whether the programs of the Kubernetes lab are built. */
+  readonly k8s: boolean;
   /** Folder for the reports. */
   readonly reports: string;
 }
@@ -42,8 +44,9 @@ const LIMIT = Deno.env.get("TWILL_FULL") === "1" ? 3600 : 900;
 const SOURCES = ["engine", "ffi", "cni", "daemon", "inspect", "install"];
 
 /** Which kind of test a file is, by its folder. */
-export function kindOf(path: string): "unit" | "kernel" | "lab" {
+export function kindOf(path: string): "unit" | "kernel" | "lab" | "k8s" {
   if (path.startsWith("tests/kernel/")) return "kernel";
+  if (path.startsWith("tests/lab/k8s/")) return "k8s";
   if (path.startsWith("tests/lab/")) return "lab";
   return "unit";
 }
@@ -92,12 +95,15 @@ export function plan(
   add("unit", [], ["--parallel"], of("unit"));
   const config = [`--config=${options.reports}/deno.json`, "--lock=deno.lock"];
   add("doc", [], ["--doc", "--permit-no-files", ...config], docs.filter(wanted));
-  for (const kind of ["kernel", "lab"] as const) {
+  for (const kind of ["kernel", "lab", "k8s"] as const) {
     const files = of(kind);
     if (files.length > 0 && !options.root) {
       skipped.push({ name: kind, why: "needs root; sudo tools/test runs it", hole: true });
+    } else if (files.length > 0 && kind === "k8s" && !options.k8s) {
+      const why = "Kubernetes is not built; sudo tools/lab k8s --build does it once, in 10 minutes";
+      skipped.push({ name: kind, why, hole: true });
     } else {
-      add(kind, ["tools/isolate"], [], files);
+      add(kind, [kind === "k8s" ? "tests/lab/k8s/alone" : "tools/isolate"], [], files);
     }
   }
   return { steps, skipped };
@@ -219,7 +225,9 @@ async function main(filters: readonly string[]): Promise<void> {
     const docs = SOURCES.flatMap((folder) => walk(folder, (path) => path.endsWith(".ts")))
       .concat(walk(".", (path) => path === "README.md" || path === "version.ts"))
       .filter(hasExample);
-    const { steps, skipped } = plan(tests, docs, { filters, root, reports });
+    const built = new Deno.Command("tests/lab/k8s/build", { args: ["--check"] }).outputSync();
+    const k8s = built.success;
+    const { steps, skipped } = plan(tests, docs, { filters, root, k8s, reports });
     writeDocConfig(reports);
     const results: Tally[] = [];
     if (Deno.env.get("TWILL_BUILD") === "failed") results.push({ ...none, failed: ["build"] });
