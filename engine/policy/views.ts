@@ -1,0 +1,132 @@
+/**
+ * Which pod has which address, and what policies can see of it. Addresses are reused: a pod that
+ * has ended may show an address that another has by now.
+ *
+ * @module
+ */
+
+import type { Ip } from "../ip.ts";
+import { keyOf, type Namespace, type Pod } from "./model.ts";
+import type { Labels } from "./selector.ts";
+
+/** A pod that policies can see, with the addresses that are its own now. */
+export interface View {
+  readonly pod: Pod;
+  readonly ips: readonly Ip[];
+  /** Of its namespace; absent while the namespace is not known: no selector of them matches. */
+  readonly namespace: Labels | undefined;
+}
+
+/** How a view changed. */
+export interface Move {
+  readonly key: string;
+  readonly before: View | undefined;
+  readonly after: View | undefined;
+}
+
+/** New states by key; undefined for what is gone. */
+export type News<T> = ReadonlyMap<string, T | undefined>;
+
+/** All pods and namespaces. */
+export class Views {
+  readonly #pods = new Map<string, Pod>();
+  readonly #namespaces = new Map<string, Namespace>();
+  readonly #inNamespace = new Map<string, Set<string>>();
+  /** The pods that show an address. */
+  readonly #claims = new Map<Ip, Set<Pod>>();
+  readonly #views = new Map<string, View>();
+
+  /** Every pod that policies can see. */
+  all(): IterableIterator<View> {
+    return this.#views.values();
+  }
+
+  /** The pods of a namespace that policies can see. */
+  *of(namespace: string): IterableIterator<[string, View]> {
+    for (const key of this.#inNamespace.get(namespace) ?? []) {
+      const view = this.#views.get(key);
+      if (view !== undefined) yield [key, view];
+    }
+  }
+
+  /** Takes in what is new, and returns what it changed. */
+  update(pods: News<Pod>, namespaces: News<Namespace>): Move[] {
+    const touched = new Set<string>();
+    for (const [name, namespace] of namespaces) {
+      if (namespace === undefined) this.#namespaces.delete(name);
+      else this.#namespaces.set(name, namespace);
+      for (const key of this.#inNamespace.get(name) ?? []) touched.add(key);
+    }
+    for (const [key, pod] of pods) {
+      touched.add(key);
+      this.#forget(key, touched);
+      if (pod !== undefined) this.#remember(key, pod, touched);
+    }
+    return [...touched].map((key) => {
+      const before = this.#views.get(key);
+      const after = this.#view(key);
+      if (after === undefined) this.#views.delete(key);
+      else this.#views.set(key, after);
+      return { key, before, after };
+    });
+  }
+
+  #forget(key: string, touched: Set<string>): void {
+    const old = this.#pods.get(key);
+    if (old === undefined) return;
+    this.#pods.delete(key);
+    this.#inNamespace.get(old.namespace)?.delete(key);
+    for (const ip of old.ips) {
+      const claims = this.#claims.get(ip);
+      claims?.delete(old);
+      if (claims?.size === 0) this.#claims.delete(ip);
+      // Whoever shows it too may have it now.
+      for (const other of claims ?? []) touched.add(keyOf(other));
+    }
+  }
+
+  #remember(key: string, pod: Pod, touched: Set<string>): void {
+    this.#pods.set(key, pod);
+    const neighbours = this.#inNamespace.get(pod.namespace);
+    if (neighbours === undefined) this.#inNamespace.set(pod.namespace, new Set([key]));
+    else neighbours.add(key);
+    if (!canOwn(pod)) return;
+    for (const ip of pod.ips) {
+      const claims = this.#claims.get(ip);
+      if (claims === undefined) this.#claims.set(ip, new Set([pod]));
+      else {
+        for (const other of claims) touched.add(keyOf(other));
+        claims.add(pod);
+      }
+    }
+  }
+
+  #view(key: string): View | undefined {
+    const pod = this.#pods.get(key);
+    if (pod === undefined || !canOwn(pod)) return undefined;
+    const ips = pod.ips.filter((ip) => this.#owner(ip) === pod);
+    if (ips.length === 0) return undefined;
+    return { pod, ips, namespace: this.#namespaces.get(pod.namespace)?.labels };
+  }
+
+  #owner(ip: Ip): Pod | undefined {
+    let best: Pod | undefined;
+    for (const pod of this.#claims.get(ip) ?? []) {
+      if (best === undefined || hasBetterClaim(pod, best)) best = pod;
+    }
+    return best;
+  }
+}
+
+/** Pods with the node's network have no address of their own, those that ended have lost theirs. */
+function canOwn(pod: Pod): boolean {
+  return !pod.hostNetwork && !pod.done;
+}
+
+/** Of two pods that show one address: the one that stays, that runs, that came later. */
+export function hasBetterClaim(a: Pod, b: Pod): boolean {
+  if (a.terminating !== b.terminating) return b.terminating;
+  if (a.running !== b.running) return a.running;
+  if (a.created !== b.created) return a.created > b.created;
+  return keyOf(a) < keyOf(b);
+}
