@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { Cluster, type Network } from "./cluster.ts";
 import type { Families } from "./control_plane.ts";
 import { FOLDER } from "./machine.ts";
-import { Flannel, type NetConf } from "./networks.ts";
+import { Flannel, type NetConf, TwillEtcd } from "./networks.ts";
 import { smoke } from "./smoke.ts";
 
 const OPTIONS = {
@@ -23,6 +23,7 @@ const OPTIONS = {
 /** What `--network` can be. */
 const NETWORKS: Readonly<Record<string, (conf: NetConf) => Network>> = {
   flannel: (conf) => new Flannel(conf),
+  "twill-etcd": (conf) => new TwillEtcd(conf),
 };
 
 /** The value of an option that has few. @throws {RangeError} naming them */
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
     nodes,
     families,
     proxy,
+    nodeCidrs: values.network !== "twill-etcd",
     network: network({ Backend: { Type: backend } }),
   });
   print(await cluster.kubectl(["get", "nodes", "-o", "wide"]));

@@ -5,8 +5,11 @@
  * @module
  */
 
+import { until } from "../command.ts";
+import type { Command } from "../space.ts";
 import type { Cluster, Network } from "./cluster.ts";
-import { type Families, rangesOf } from "./control_plane.ts";
+import { type Families, rangesOf, underlay } from "./control_plane.ts";
+import { FOLDER } from "./machine.ts";
 import type { KubeNode } from "./node.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -116,5 +119,63 @@ RestartSec=1
 
   async remove(node: KubeNode): Promise<void> {
     await node.must(["systemctl", "disable", "--now", "flanneld"]);
+  }
+}
+
+/** etcd with TLS and client certificates, beside that of Kubernetes: the store of {@link TwillEtcd}. */
+const STORE = `https://${underlay("ipv4", 1)}:4001`;
+
+/** twill from a copied file, with leases in an etcd that asks for client certificates. */
+export class TwillEtcd implements Network {
+  readonly name = "twill, etcd";
+  readonly #conf: NetConf;
+
+  constructor(conf: NetConf = {}) {
+    this.#conf = conf;
+  }
+
+  async prepare(cluster: Cluster): Promise<void> {
+    const { machine, certificates } = cluster.plane;
+    const server = certificates.issue("store", [`IP:${underlay("ipv4", 1)}`]);
+    const client = certificates.issue("client");
+    const etcd = await machine.start("store", [
+      "etcd",
+      `--data-dir=${FOLDER}/cp/store`,
+      `--listen-client-urls=${STORE}`,
+      `--advertise-client-urls=${STORE}`,
+      "--listen-peer-urls=http://127.0.0.1:4002",
+      `--cert-file=${server.cert}`,
+      `--key-file=${server.key}`,
+      `--trusted-ca-file=${server.ca}`,
+      "--client-cert-auth",
+      "--log-level=warn",
+    ]);
+    const tls = [`--cacert=${client.ca}`, `--cert=${client.cert}`, `--key=${client.key}`];
+    const conf = JSON.stringify(netConf(cluster.families, this.#conf));
+    const put = ["put", "/coreos.com/network/config", conf];
+    await until("the store answers", async () => {
+      const command: Command = ["etcdctl", `--endpoints=${STORE}`, ...tls, ...put];
+      return (await machine.exec(command, { env: { ETCDCTL_API: "3" } })).code === 0;
+    }, { every: 100, explain: () => etcd.tail() });
+  }
+
+  async install(node: KubeNode, { plane: { certificates } }: Cluster): Promise<void> {
+    await node.must(["install", "-m700", "-d", "/etc/twill"]);
+    for (const file of ["ca.pem", "client.pem", "client.key"]) {
+      await node.must(["install", "-m600", certificates.path(file), `/etc/twill/${file}`]);
+    }
+    await node.must([
+      ...["twill", "install", "--systemd", "--"] as const,
+      `--etcd-endpoints=${STORE}`,
+      "--etcd-cafile=/etc/twill/ca.pem",
+      "--etcd-certfile=/etc/twill/client.pem",
+      "--etcd-keyfile=/etc/twill/client.key",
+      "--iface=eth0",
+      "--ip-masq",
+    ]);
+  }
+
+  async remove(node: KubeNode): Promise<void> {
+    await node.must(["systemctl", "disable", "--now", "twill"]);
   }
 }
