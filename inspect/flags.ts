@@ -15,14 +15,22 @@ export type Output = typeof OUTPUTS[number];
 /** When to use colours. */
 export const COLOURS = ["auto", "always", "never"] as const;
 
+/** Where things are. */
+export interface PlaceFlags {
+  /** Path of the file that the daemon writes. */
+  readonly subnetFile: string;
+  /** `--instance` of the daemon; absent for the one without a name. */
+  readonly instance?: string;
+  /** Where the daemon keeps its last good snapshot. */
+  readonly stateDir: string;
+}
+
 /** What every command is told. */
-export interface CommonFlags {
+export interface CommonFlags extends PlaceFlags {
   readonly output: Output;
   readonly noHeaders: boolean;
   readonly color: typeof COLOURS[number];
   readonly showCommands: boolean;
-  /** Path of the file that the daemon writes. */
-  readonly subnetFile: string;
 }
 
 /** What a command that lists is told: it can go on listing. */
@@ -63,6 +71,23 @@ export const commonFlags: FlagParametersForType<CommonFlags, InspectContext> = {
     default: "/run/flannel/subnet.env",
     placeholder: "path",
     brief: "File in which the daemon tells this node's subnet",
+  },
+  stateDir: {
+    kind: "parsed",
+    parse: String,
+    default: "/var/lib/twill",
+    placeholder: "path",
+    brief: "Where the daemon keeps its last good snapshot, read when it does not answer",
+  },
+  instance: {
+    kind: "parsed",
+    parse: (word) => {
+      if (/^[a-z0-9][a-z0-9_.-]{0,31}$/.test(word)) return word;
+      throw new SyntaxError(`--instance: no name of a daemon: ${JSON.stringify(word)}`);
+    },
+    optional: true,
+    placeholder: "name",
+    brief: "Which daemon, where several share this host (its --instance)",
   },
 };
 

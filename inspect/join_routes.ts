@@ -5,7 +5,7 @@
  */
 
 import type { RouteFact } from "../engine/fact.ts";
-import { addressOf, FAMILIES, familyOf, type Ip, lengthOf } from "../engine/ip.ts";
+import { addressOf, type Cidr, FAMILIES, familyOf, type Ip, lengthOf } from "../engine/ip.ts";
 import type { Mac } from "../engine/mac.ts";
 import { joinPeers, type Peer } from "./join_peers.ts";
 import { byPrefix, DEFAULTS, isLinkLocal, isWithin, type Overlay } from "./overlay.ts";
@@ -39,32 +39,48 @@ export interface PodRoute {
   readonly publicIp?: Ip;
   /** MAC address of that node's VTEP. */
   readonly mac?: Mac;
+  /** Its name, where it is known. */
+  readonly node?: string;
 }
+
+/** The name of the node that has a subnet, where it is known. */
+export type NameOf = (subnet: Cidr | undefined) => string | undefined;
 
 /**
  * The routes into the networks of the subnet file and over overlay devices; with `all` the rest
  * of the main table too.
  */
-export function joinRoutes(overlay: Overlay, all = false): PodRoute[] {
+export function joinRoutes(
+  overlay: Overlay,
+  all = false,
+  nameOf: NameOf = () => undefined,
+): PodRoute[] {
   const peers = new Map(
     joinPeers(overlay).flatMap((peer) => peer.route === undefined ? [] : [[peer.route, peer]]),
   );
   const routes = overlay.facts.flatMap((fact) => {
     if (fact.kind !== "route" || isLinkLocal(addressOf(fact.dst))) return [];
-    const route = explain(overlay, fact, peers.get(fact));
+    const route = explain(overlay, fact, peers.get(fact), nameOf);
     return route.role === "other" || route.role === "default" ? (all ? [route] : []) : [route];
   });
   return byPrefix(routes, ({ route }) => route.dst);
 }
 
-function explain(overlay: Overlay, route: RouteFact, peer: Peer | undefined): PodRoute {
+function explain(
+  overlay: Overlay,
+  route: RouteFact,
+  peer: Peer | undefined,
+  nameOf: NameOf,
+): PodRoute {
   const role = roleOf(overlay, route, peer);
+  const node = nameOf(route.dst);
   return {
     route,
     role,
     meaning: meaningOf(role, route, peer),
     ...(peer?.publicIp === undefined ? {} : { publicIp: peer.publicIp }),
     ...(peer?.mac === undefined ? {} : { mac: peer.mac }),
+    ...(node === undefined ? {} : { node }),
   };
 }
 

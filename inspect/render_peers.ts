@@ -4,15 +4,17 @@
  * @module
  */
 
-import type { JudgedPeer } from "./judge_peers.ts";
+import { describe } from "../engine/fact.ts";
 import { nameOfPeer } from "./judge_peers.ts";
+import type { KnownPeer } from "./judge_wanted.ts";
 import type { Overlay } from "./overlay.ts";
 import { ownerOf, protocolName } from "./owner.ts";
 import { type Column, NONE, table, type TableOptions } from "./style.ts";
 
 /** All columns; the text of each cell comes from one table of the kernel. */
-const COLUMNS: readonly Column<JudgedPeer>[] = [
+const COLUMNS: readonly Column<KnownPeer>[] = [
   { head: "SUBNET", cell: ({ peer }) => peer.subnet ?? NONE },
+  { head: "NODE", cell: ({ lease }) => lease?.lease.node ?? NONE },
   { head: "PUBLIC-IP", cell: ({ peer }) => peer.publicIp ?? NONE },
   { head: "VTEP-MAC", cell: ({ peer }) => peer.mac ?? NONE },
   { head: "DEVICE", cell: ({ peer }) => peer.device },
@@ -30,6 +32,14 @@ const COLUMNS: readonly Column<JudgedPeer>[] = [
     wide: true,
   },
   {
+    head: "WANTED",
+    cell: ({ wanted }) => {
+      const ok = wanted.filter(({ state }) => state === "ok").length;
+      return wanted.length === 0 ? NONE : `${ok}/${wanted.length}`;
+    },
+    wide: true,
+  },
+  {
     head: "STATUS",
     cell: ({ findings }) => findings.map(({ short }) => short).join(", ") || "ok",
     colour: ({ findings }) => findings.length > 0 ? "red" : "green",
@@ -37,19 +47,19 @@ const COLUMNS: readonly Column<JudgedPeer>[] = [
 ];
 
 /** The table for people; empty without peers. */
-export function peersTable(peers: readonly JudgedPeer[], options: TableOptions): string {
+export function peersTable(peers: readonly KnownPeer[], options: TableOptions): string {
   return peers.length === 0 ? "" : table(peers, COLUMNS, options);
 }
 
 /** One name a peer. */
-export function peerNames(peers: readonly JudgedPeer[]): string[] {
+export function peerNames(peers: readonly KnownPeer[]): string[] {
   return peers.map(({ peer }) => nameOfPeer(peer));
 }
 
 /** The document of `-o json`: `docs/schema/inspect_peers.json`. */
 export function peersJson(
   overlay: Overlay,
-  peers: readonly JudgedPeer[],
+  peers: readonly KnownPeer[],
 ): Record<string, unknown> {
   return {
     networks: overlay.networks,
@@ -65,7 +75,7 @@ export function peersJson(
       underlay: vtep.underlay ?? null,
       foreign: vtep.foreign,
     })),
-    items: peers.map(({ peer, findings }) => ({
+    items: peers.map(({ peer, findings, lease, wanted }) => ({
       name: nameOfPeer(peer),
       mode: peer.mode,
       subnet: peer.subnet ?? null,
@@ -93,6 +103,13 @@ export function peersJson(
         mac: entry.mac,
         remote: entry.remote,
         device: entry.dev,
+      })),
+      node: lease?.lease.node ?? null,
+      wanted: wanted.map(({ fact, state, have }) => ({
+        kind: fact.kind,
+        fact: describe(fact),
+        state,
+        actual: have === undefined ? null : describe(have),
       })),
     })),
   };

@@ -28,6 +28,7 @@ const COLUMNS: readonly Column<PodRoute>[] = [
   { head: "SOURCE", cell: ({ route }) => route.src ?? NONE, wide: true },
   { head: "PUBLIC-IP", cell: ({ publicIp }) => publicIp ?? NONE, wide: true },
   { head: "VTEP-MAC", cell: ({ mac }) => mac ?? NONE, wide: true },
+  { head: "NODE", cell: ({ node }) => node ?? NONE },
   { head: "MEANING", cell: ({ meaning }) => meaning },
 ];
 
@@ -44,7 +45,7 @@ export function routesTable(routes: readonly PodRoute[], options: TableOptions):
 export function routesJson(overlay: Overlay, routes: readonly PodRoute[]): Record<string, unknown> {
   return {
     networks: overlay.networks,
-    items: routes.map(({ route, role, meaning, publicIp, mac }) => ({
+    items: routes.map(({ route, role, meaning, publicIp, mac, node }) => ({
       destination: route.dst,
       gateway: route.via ?? null,
       device: route.dev ?? null,
@@ -60,6 +61,7 @@ export function routesJson(overlay: Overlay, routes: readonly PodRoute[]): Recor
       meaning,
       publicIP: publicIp ?? null,
       vtepMAC: mac ?? null,
+      node: node ?? null,
     })),
   };
 }

@@ -7,6 +7,7 @@
 import type { InspectContext } from "./context.ts";
 import { gather } from "./gather.ts";
 import { joinRoutes } from "./join_routes.ts";
+import { nodeNames } from "./node_names.ts";
 import { notesOf, routeCommands } from "./notes.ts";
 import { routesJson, routesTable } from "./render_routes.ts";
 import { present, type Report } from "./report.ts";
@@ -19,7 +20,8 @@ export async function run(this: InspectContext, flags: RoutesFlags): Promise<voi
 
 async function report(context: InspectContext, flags: RoutesFlags): Promise<Report> {
   const overlay = await gather(context, { subnetFile: flags.subnetFile, peers: true });
-  const routes = joinRoutes(overlay, flags.all);
+  const names = await nodeNames(context, flags);
+  const routes = joinRoutes(overlay, flags.all, names.of);
   const { notes, unknown } = notesOf(overlay, routes.length, "routes to pods");
   return {
     kind: "routes",
@@ -33,6 +35,7 @@ async function report(context: InspectContext, flags: RoutesFlags): Promise<Repo
       "items.owner": "computed",
       "items.role": "computed",
       "items.meaning": "computed",
+      ...(names.from === undefined ? {} : { "items.node": names.from }),
     },
     commands: flags.all ? ["ip -4 route show", "ip -6 route show"] : routeCommands(overlay),
     notes,

@@ -35,7 +35,8 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "version.ts": [],
   cni: ["cni", "engine", "ffi", "version.ts"],
   daemon: ["daemon", "cni", "engine", "ffi", "version.ts"],
-  inspect: ["inspect", "engine", "ffi", "version.ts"],
+  // Of stores, inspect knows the file alone; the daemon's word and snapshot are documents.
+  inspect: ["inspect", "daemon/store/file.ts", "engine", "ffi", "version.ts"],
   install: [
     "install",
     "cni/names.ts",

@@ -4,9 +4,10 @@ import { ErrorCode, OpError } from "../../engine/errors.ts";
 import { need } from "../../inspect/rights.ts";
 import { HEALTHY, inspect, peer, uplink, vtep } from "./scene.ts";
 
+const COMMANDS_OF_TABLES = ["subnet", "routes", "peers", "leases", "check"];
 const BROKEN = { facts: [...uplink(), ...vtep(), ...peer(2), ...peer(3).slice(0, 2)] };
 
-for (const command of ["subnet", "routes", "peers", "check"]) {
+for (const command of COMMANDS_OF_TABLES) {
   Deno.test(`${command}: --help has real examples`, async (t) => {
     const outcome = await inspect(`${command} --help`);
     assert.equal(outcome.code, 0);
@@ -70,7 +71,7 @@ for (const [line, words] of Object.entries(USAGE)) {
 Deno.test("usage: twill inspect alone lists the commands", async () => {
   const outcome = await inspect("");
   assert.equal(outcome.code, 0);
-  for (const command of ["subnet", "routes", "peers"]) {
+  for (const command of COMMANDS_OF_TABLES) {
     assert.match(outcome.stdout, new RegExp(`^ {2}${command} `, "m"));
   }
 });

@@ -239,7 +239,7 @@ Deno.test("peers: what a VTEP keeps while it is down is not taken for stale", as
   assert.equal(outcome.code, 1);
   assert.match(
     outcome.stdout,
-    /^- +192\.0\.2\.2 .* VTEP is down\n- +192\.0\.2\.3 .* VTEP is down$/m,
+    /^- +- +192\.0\.2\.2 .* VTEP is down\n- +- +192\.0\.2\.3 .* VTEP is down$/m,
   );
   assert.match(outcome.stdout, /^1 problem$/m);
 });

@@ -178,6 +178,9 @@ export const HEALTHY: readonly Fact[] = [
   ...peer(3, 3),
 ];
 
+/** When the scenes play: the start of 2026. */
+export const NOW = Date.UTC(2026, 0, 1);
+
 /** What the program is run with. */
 export interface Scene {
   /** A function stands for a kernel that cannot be read. */
@@ -185,7 +188,7 @@ export interface Scene {
   /** By path; a function throws. Absent: the subnet file of node 1 alone. */
   readonly files?: Readonly<Record<string, string | (() => never)>>;
   /** What the daemon answers on its status socket, by path; absent: there is no daemon. */
-  readonly status?: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, string>>;
   /** With `--watch`: what happens, one burst after the other; then the reader ends it. */
   readonly happens?: readonly (Partial<Scene>)[];
   /** `Date.now()`; default: the start of 2026. */
@@ -238,11 +241,8 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       if (below.length === 0) throw new Deno.errors.NotFound(path);
       return [...new Set(below.map((name) => name.slice(path.length + 1).split("/")[0]!))].sort();
     },
-    ask: (_socket, path) => {
-      const answer = scene.status?.[path];
-      return Promise.resolve(answer === undefined ? undefined : JSON.stringify(answer));
-    },
     checkTools: () => Promise.resolve({ features: () => scene.features ?? FEATURES }),
+    ask: (_socket, path) => Promise.resolve(scene.status?.[path]),
     has: (capability) =>
       (scene.rights ?? ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"])
         .includes(capability),
@@ -254,7 +254,7 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
         yield await Promise.resolve();
       }
     },
-    now: () => scene.now ?? Date.UTC(2026, 0, 1),
+    now: () => scene.now ?? NOW,
     colour: scene.colour ?? false,
     ...(scene.width === undefined ? {} : { width: scene.width }),
   };

@@ -68,10 +68,15 @@ interface Outcome {
   readonly stderr: string;
 }
 
+/** What the machine itself has in /var/lib/twill is not of these nodes. */
+function elsewhere([word]: readonly string[]): string[] {
+  return word === "inspect" ? ["--state-dir", "/nonexistent"] : [];
+}
+
 /** Calls the binary in this thread's namespace, without a single capability. */
 function twill(...args: readonly string[]): Outcome {
   const { code, stdout, stderr } = new Deno.Command("setpriv", {
-    args: ["--inh-caps=-all", "--bounding-set=-all", TWILL, ...args],
+    args: ["--inh-caps=-all", "--bounding-set=-all", TWILL, ...args, ...elsewhere(args)],
     clearEnv: true,
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
     stdin: "null",
@@ -109,20 +114,20 @@ kernelTest("inspect: a healthy node has no findings, in words and as JSON", () =
     const peers = twill("inspect", "peers", "--subnet-file", path);
     assert.equal(
       peers.stdout,
-      `SUBNET          PUBLIC-IP   VTEP-MAC            DEVICE      STATUS
-10.244.2.0/24   192.0.2.2   02:00:00:00:02:04   flannel.1   ok
-10.244.3.0/24   192.0.2.3   02:00:00:00:03:04   flannel.1   ok
-10.244.4.0/24   192.0.2.4   02:00:00:00:04:04   flannel.1   ok
+      `SUBNET          NODE   PUBLIC-IP   VTEP-MAC            DEVICE      STATUS
+10.244.2.0/24   -      192.0.2.2   02:00:00:00:02:04   flannel.1   ok
+10.244.3.0/24   -      192.0.2.3   02:00:00:00:03:04   flannel.1   ok
+10.244.4.0/24   -      192.0.2.4   02:00:00:00:04:04   flannel.1   ok
 `,
     );
     const routes = twill("inspect", "routes", "--subnet-file", path);
     assert.equal(
       routes.stdout,
-      `DESTINATION     VIA          DEVICE      OWNER     MEANING
-10.244.1.0/24   -            cni0        kernel    this node's pods, on cni0
-10.244.2.0/24   10.244.2.0   flannel.1   twill     pods of the node at 192.0.2.2, by VTEP 02:00:00:00:02:04
-10.244.3.0/24   10.244.3.0   flannel.1   flannel   pods of the node at 192.0.2.3, by VTEP 02:00:00:00:03:04
-10.244.4.0/24   10.244.4.0   flannel.1   twill     pods of the node at 192.0.2.4, by VTEP 02:00:00:00:04:04
+      `DESTINATION     VIA          DEVICE      OWNER     NODE   MEANING
+10.244.1.0/24   -            cni0        kernel    -      this node's pods, on cni0
+10.244.2.0/24   10.244.2.0   flannel.1   twill     -      pods of the node at 192.0.2.2, by VTEP 02:00:00:00:02:04
+10.244.3.0/24   10.244.3.0   flannel.1   flannel   -      pods of the node at 192.0.2.3, by VTEP 02:00:00:00:03:04
+10.244.4.0/24   10.244.4.0   flannel.1   twill     -      pods of the node at 192.0.2.4, by VTEP 02:00:00:00:04:04
 `,
     );
   });
@@ -278,7 +283,18 @@ for (const setpriv of [[], ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
       host.inside(() => sh(NODE));
       const [program = "", ...args] = ["ip", "netns", "exec", host.name, ...setpriv, TWILL];
       const child = new Deno.Command(program, {
-        args: [...args, "inspect", "peers", "--watch", "-o", "json", "--subnet-file", path],
+        args: [
+          ...args,
+          "inspect",
+          "peers",
+          "--state-dir",
+          "/nonexistent",
+          "--watch",
+          "-o",
+          "json",
+          "--subnet-file",
+          path,
+        ],
         stdout: "piped",
         stderr: "piped",
       }).spawn();

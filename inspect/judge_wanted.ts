@@ -1,0 +1,154 @@
+/**
+ * Peers against leases: what the store asks for and the kernel does not hold, and what the kernel
+ * holds for nobody. Pure.
+ *
+ * @module
+ */
+
+import type { Fact } from "../engine/fact.ts";
+import type { Cidr } from "../engine/ip.ts";
+import { leaseSubnets } from "../engine/lease.ts";
+import { DAEMON, type Finding } from "./finding.ts";
+import type { Peer } from "./join_peers.ts";
+import { type JudgedPeer, nameOfPeer } from "./judge_peers.ts";
+import { byPrefix } from "./overlay.ts";
+import type { Source } from "./report.ts";
+import { bySubnet, difference, type Wanted, type WantedLease, type WantedNode } from "./wanted.ts";
+
+/** A peer, its lease, and what the two say of each other. */
+export interface KnownPeer extends JudgedPeer {
+  readonly lease?: WantedLease;
+  /** What its lease asks for in this family. */
+  readonly wanted: readonly Wanted[];
+}
+
+/** Without leases there is nothing to compare. */
+export function withoutLeases(peers: readonly JudgedPeer[]): KnownPeer[] {
+  return peers.map((peer) => ({ ...peer, wanted: [] }));
+}
+
+/**
+ * Adds what the leases say: their nodes, findings of their own, and to the findings of a peer the
+ * very commands that repair it.
+ *
+ * @param from who told the leases: a snapshot does not say who is gone.
+ */
+export function judgeWanted(
+  peers: readonly JudgedPeer[],
+  wanted: WantedNode,
+  from: Source,
+): KnownPeer[] {
+  const leases = bySubnet(wanted.leases);
+  const known = peers.map((one): KnownPeer => {
+    const { subnet } = one.peer;
+    const lease = leases.get(subnet ?? "");
+    if (lease === undefined || subnet === undefined) {
+      const gone = subnet !== undefined && one.findings.length === 0 && from !== "snapshot";
+      return { ...one, wanted: [], findings: gone ? [noLease(one.peer)] : one.findings };
+    }
+    const facts = factsOf(lease, subnet);
+    return { ...one, lease, wanted: facts, findings: findingsOf(one, facts) };
+  });
+  const present = new Set<Cidr | undefined>(peers.map(({ peer }) => peer.subnet));
+  const absent = wanted.leases.filter(({ own }) => !own).flatMap((lease) =>
+    leaseSubnets(lease.lease).filter((subnet) => !present.has(subnet)).map((subnet) =>
+      notThere(lease, subnet)
+    )
+  );
+  return byPrefix([...known, ...absent], ({ peer }) => peer.subnet);
+}
+
+/** The facts for one subnet of a lease: those of its route's device. */
+function factsOf({ facts }: WantedLease, subnet: Cidr): Wanted[] {
+  const route = facts.find(({ fact }) => fact.kind === "route" && fact.dst === subnet);
+  const dev = deviceOf(route?.fact);
+  return facts.filter(({ fact }) => dev !== undefined && deviceOf(fact) === dev);
+}
+
+function deviceOf(fact: Fact | undefined): string | undefined {
+  return fact !== undefined && "dev" in fact ? fact.dev : undefined;
+}
+
+/** Findings whose repair the lease knows to the letter. */
+const REPAIRED: readonly string[] = ["no-neighbour", "no-fdb", "no-route", "mac-mismatch"];
+
+function findingsOf({ peer, findings }: JudgedPeer, facts: readonly Wanted[]): readonly Finding[] {
+  const wrong = facts.filter(({ state }) => state !== "ok");
+  if (wrong.length === 0) return findings;
+  const command = wrong.map(({ fact }) => commandFor(fact)).join(" && ");
+  if (findings.length > 0) {
+    return findings.map((one) => REPAIRED.includes(one.id) ? { ...one, command } : one);
+  }
+  return [{
+    id: "differs-from-lease",
+    subject: nameOfPeer(peer),
+    short: "differs from its lease",
+    what: `the kernel does not hold what its lease says: ${wrong.map(difference).join("; ")}`,
+    breaks: "packets to its pods go to the wrong place",
+    fix: DAEMON,
+    command,
+  }];
+}
+
+function noLease(peer: Peer): Finding {
+  return {
+    id: "no-lease",
+    subject: nameOfPeer(peer),
+    short: "no lease",
+    what: `no lease in the store has this subnet; its route leaves by ${peer.device}`,
+    breaks: "nothing, if that node is gone; packets to its pods vanish",
+    fix: DAEMON,
+    ...(peer.route === undefined ? {} : { command: `ip route del ${peer.route.dst}` }),
+  };
+}
+
+/** A lease of which the kernel holds nothing at all. */
+function notThere(lease: WantedLease, subnet: Cidr): KnownPeer {
+  const wanted = factsOf(lease, subnet);
+  const route = wanted.find(({ fact }) => fact.kind === "route")?.fact;
+  const peer: Peer = {
+    mode: wanted.length > 1 ? "vxlan" : "direct",
+    device: deviceOf(route) ?? "-",
+    subnet,
+    fdb: [],
+  };
+  const finding: Finding = lease.bad === undefined
+    ? {
+      id: "not-programmed",
+      subject: subnet,
+      short: "not programmed",
+      what: `the store has a lease for it, and the kernel holds nothing of it`,
+      breaks: "packets to its pods take the default route, out of the cluster",
+      fix: DAEMON,
+      command: wanted.map(({ fact }) => commandFor(fact)).join(" && "),
+    }
+    : {
+      id: "unusable-lease",
+      subject: subnet,
+      short: "unusable lease",
+      what: `its lease cannot be used: ${lease.bad}`,
+      breaks: "this node has no way to that node's pods",
+      fix: "see what that node's daemon published, and its log",
+    };
+  return { peer, lease, wanted, findings: [finding] };
+}
+
+/** The command that makes a fact. */
+export function commandFor(fact: Fact): string {
+  switch (fact.kind) {
+    case "route":
+      return [
+        `ip route replace ${fact.dst}`,
+        ...(fact.via === undefined ? [] : [`via ${fact.via}`]),
+        ...(fact.dev === undefined ? [] : [`dev ${fact.dev}`]),
+        ...(fact.onlink ? ["onlink"] : []),
+        ...(fact.protocol === undefined ? [] : [`proto ${fact.protocol}`]),
+      ].join(" ");
+    case "neighbour":
+      return `ip neighbour replace ${fact.ip} lladdr ${fact.mac} dev ${fact.dev} nud permanent`;
+    case "fdb":
+      return `bridge fdb replace ${fact.mac} dev ${fact.dev} dst ${fact.remote}`;
+    default:
+      return `true # ${fact.kind}: restart twill's daemon`;
+  }
+}
