@@ -113,13 +113,13 @@ export function parseLeaseKey(name: string): LeaseSubnets {
  */
 export function leaseValue(record: LeaseRecord): string {
   const { publicIp, publicIp6, backendType, backendData, backendV6Data } = record;
-  return escapeAsGo(stringifyJson(jsonObject({
+  return goJson(jsonObject({
     PublicIP: publicIp ?? NO_ADDRESS,
     PublicIPv6: publicIp6 ?? null,
     BackendType: backendType === "" ? undefined : backendType,
     BackendData: backendData,
     BackendV6Data: backendV6Data,
-  })));
+  }));
 }
 
 /**
@@ -164,9 +164,9 @@ function readData(fields: Fields, name: string): Json | undefined {
   return fields.raw(name) ?? (fields.has(name) ? null : undefined);
 }
 
-/** Go's encoder writes five characters as escapes; outside strings JSON has none of them. */
-function escapeAsGo(json: string): string {
-  return json.replace(
+/** JSON as Go's encoder writes it: five characters are escapes, which outside strings JSON has not. */
+export function goJson(json: Json): string {
+  return stringifyJson(json).replace(
     /[<>&\u2028\u2029]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
