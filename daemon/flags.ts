@@ -14,11 +14,7 @@ interface Spec {
   readonly kind: "text" | "list" | "bool" | "int";
   readonly default: string;
   readonly help: string;
-  /** Why this version refuses it, when it does. */
-  readonly refused?: string;
 }
-
-const NO_KUBE = "leases from the Kubernetes API are not in this version; use etcd or --lease-file";
 
 /** Every flag by its name. The order is that of the help text. */
 export const FLAGS = {
@@ -60,7 +56,11 @@ export const FLAGS = {
     default: "",
     help: "a name for this daemon when several share the host: suffixes its rule table and state",
   },
-  "node-name": { kind: "text", default: "", help: "this node's name in the lease file" },
+  "node-name": {
+    kind: "text",
+    default: "",
+    help: "this node's name in the lease file or the Kubernetes API",
+  },
   "iface": {
     kind: "list",
     default: "",
@@ -123,25 +123,43 @@ export const FLAGS = {
   "kube-subnet-mgr": {
     kind: "bool",
     default: "false",
-    help: "leases from the Kubernetes API",
-    refused: NO_KUBE,
+    help: "leases from the Kubernetes API: podCIDRs and annotations of the nodes",
   },
-  "kube-api-url": { kind: "text", default: "", help: "API server", refused: NO_KUBE },
-  "kubeconfig-file": { kind: "text", default: "", help: "API access", refused: NO_KUBE },
+  "kube-api-url": {
+    kind: "text",
+    default: "",
+    help: "API server that is tried first; the one of the kubeconfig or of the pod is the fallback",
+  },
+  "kubeconfig-file": {
+    kind: "text",
+    default: "",
+    help: "how to reach the API; without it as the pod that this is, or else by $KUBECONFIG",
+  },
   "kube-annotation-prefix": {
     kind: "text",
     default: "flannel.alpha.coreos.com",
-    help: "accepted; used with the Kubernetes API only",
+    help: "what the names of our annotations begin with, the same on all nodes",
   },
   "net-config-path": {
     kind: "text",
     default: "/etc/kube-flannel/net-conf.json",
-    help: "accepted; used with the Kubernetes API only",
+    help: "network configuration, with --kube-subnet-mgr",
   },
   "set-node-network-unavailable": {
     kind: "bool",
     default: "true",
-    help: "accepted; used with the Kubernetes API only",
+    help: "say in the node object that the network is up (NetworkUnavailable=False)",
+  },
+  "conflist-file": {
+    kind: "text",
+    default: "",
+    help: "write the CNI configuration list here as soon as this node is ready for pods, such as " +
+      "/etc/cni/net.d/10-flannel.conflist",
+  },
+  "conflist-source": {
+    kind: "text",
+    default: "",
+    help: "a file that says what to write there; without it twill's own list",
   },
   "healthz-ip": { kind: "text", default: "0.0.0.0", help: "address of /healthz and /readyz" },
   "healthz-port": { kind: "int", default: "0", help: "port of /healthz and /readyz, 0 for none" },
@@ -238,12 +256,7 @@ function valueOf(
   const words = given.get(name) ?? (fromEnv ? [fromEnv] : []);
   const source = given.has(name) ? `flag --${name}` : `variable ${variable}`;
   const word = words.at(-1) ?? spec.default;
-  const value = readWords(spec, word, words, source);
-  if (spec.refused !== undefined && words.length > 0) {
-    const harmless = readWords(spec, spec.default, [], source);
-    if (value !== harmless) throw new UsageError(`${source}: ${spec.refused}`);
-  }
-  return value;
+  return readWords(spec, word, words, source);
 }
 
 /** @param word the last of the words, or the default. */
@@ -286,6 +299,13 @@ function validate(flags: Flags): void {
   if (flags["healthz-port"] > 65_535) {
     throw new UsageError(`flag --healthz-port: want at most 65535, got ${flags["healthz-port"]}`);
   }
+  if (flags["kube-subnet-mgr"] && flags["lease-file"] !== "") {
+    throw new UsageError("flags --kube-subnet-mgr and --lease-file: choose one of the two stores");
+  }
+  for (const name of ["conflist-file", "conflist-source"] as const) {
+    if (flags[name] === "" || flags[name].startsWith("/")) continue;
+    throw new UsageError(`flag --${name}: want an absolute path, got "${flags[name]}"`);
+  }
   if (flags["log-format"] !== "text" && flags["log-format"] !== "json") {
     throw new UsageError(`flag --log-format: want text or json, got "${flags["log-format"]}"`);
   }
@@ -321,8 +341,7 @@ export function usage(): string {
   const lines = names().map((name) => {
     const spec: Spec = FLAGS[name];
     const fallback = spec.default === "" ? "" : ` (default ${spec.default})`;
-    const refused = spec.refused === undefined ? "" : " [not in this version]";
-    return `  --${name}\n        ${spec.help}${fallback}${refused}`;
+    return `  --${name}\n        ${spec.help}${fallback}`;
   });
   return [
     "Usage: twill daemon [FLAG…]",

@@ -12,6 +12,7 @@ import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
 import { notify } from "../ffi/notify.ts";
 import { Poller } from "../ffi/poll.ts";
 import { versionLine } from "../version.ts";
+import { ConflistFile } from "./conflist_file.ts";
 import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
 import { serveHealth } from "./health.ts";
 import { holdInstance } from "./instance.ts";
@@ -126,6 +127,9 @@ function nodeOptions(flags: Flags): Omit<NodeOptions, "poller"> {
     masquerade: flags["ip-masq"],
     fullyRandom: !flags["ip-masq-fully-random-disable"],
     forward: flags["iptables-forward-rules"],
+    ...(flags["conflist-file"] === "" ? {} : {
+      conflist: new ConflistFile(flags["conflist-file"], flags["conflist-source"]),
+    }),
     blackhole: flags["ip-blackhole-route"],
     compat: flags.compat,
   };
@@ -137,6 +141,10 @@ async function openStore(flags: Flags, log: Log): Promise<Store> {
   if (file !== "") {
     const { FileStore } = await import("./store/file.ts");
     return await FileStore.open({ path: file, node: flags["node-name"] || undefined, log });
+  }
+  if (flags["kube-subnet-mgr"]) {
+    const { openKubeStore } = await import("./store/kube_flags.ts");
+    return await openKubeStore(flags, log);
   }
   const [{ EtcdClient }, { etcdOptionsOf }, { EtcdStore }] = await Promise.all([
     import("./store/etcd.ts"),

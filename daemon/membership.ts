@@ -50,14 +50,16 @@ export class Membership {
     this.#store = parts.store;
     this.#known = known;
     this.#log = parts.log;
+    const knownIps = {
+      ...(known.publicIp && { 4: known.publicIp }),
+      ...(known.publicIp6 && { 6: known.publicIp6 }),
+    };
     this.#wish = {
       ...options.interface,
       families: enabledFamilies(parts.conf),
-      publicIps: {
-        ...(known.publicIp && { 4: known.publicIp }),
-        ...(known.publicIp6 && { 6: known.publicIp6 }),
-        ...options.publicIps,
-      },
+      publicIps: known.beforeFlags
+        ? { ...options.publicIps, ...knownIps }
+        : { ...knownIps, ...options.publicIps },
     };
   }
 

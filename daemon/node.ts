@@ -34,6 +34,7 @@ import type { Poller } from "../ffi/poll.ts";
 import { version as versionOf } from "../version.ts";
 import { planBridge, podsOfOldSubnets, viewBridge } from "./bridge.ts";
 import { Converger, type Report, type Wish } from "./converge.ts";
+import type { ConflistFile } from "./conflist_file.ts";
 import type { Health } from "./health.ts";
 import type { Chosen } from "./interface.ts";
 import type { Log } from "./log.ts";
@@ -50,6 +51,8 @@ import { KernelWatch } from "./watch.ts";
 /** What the operator chose for this node. */
 export interface NodeOptions extends MembershipOptions, Omit<RulePlace, "mode"> {
   readonly subnetFile: string;
+  /** Written when the node is ready; absent: none. */
+  readonly conflist?: ConflistFile;
   /** `--ip-blackhole-route` */
   readonly blackhole: boolean;
   /** The one wait of the daemon. */
@@ -132,6 +135,7 @@ export class NodeAgent {
     this.#state.conf = conf;
     using kernel = Kernel.open();
     kernel.enlarge();
+    this.#state.waitingFor = "what the store knows of this node";
     const membership = new Membership({
       kernel,
       backend,
@@ -353,7 +357,10 @@ export class NodeAgent {
   /** Everything is in place: lets pods start. */
   #announce(env: SubnetEnv): void {
     if (this.#file.publish(env)) this.#log.info(`Wrote subnet file to ${this.#options.subnetFile}`);
+    const { conflist } = this.#options;
+    if (conflist?.publish()) this.#log.info(`Wrote CNI configuration to ${conflist.path}`);
     this.#state.waitingFor = undefined;
+    this.#store.ready?.();
   }
 }
 

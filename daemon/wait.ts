@@ -103,3 +103,39 @@ export class Mark {
     this.#raised = false;
   }
 }
+
+/** Something that happens again and again, and that any number of loops wait for. */
+export class Pulse {
+  readonly #waiting = new Set<() => void>();
+  #count = 0;
+
+  /** How often it has happened. Ask before you look at what it is about. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** It has happened. */
+  raise(): void {
+    this.#count++;
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
+  }
+
+  /**
+   * Waits until it has happened since.
+   *
+   * @param since what {@link Pulse.count} said.
+   * @throws the signal's reason, as soon as it is aborted.
+   */
+  async next(since: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#count !== since) return;
+    let wake: () => void = () => {};
+    const heard = new Promise<void>((resolve) => this.#waiting.add(wake = resolve));
+    try {
+      await unless(signal, heard);
+    } finally {
+      this.#waiting.delete(wake);
+    }
+  }
+}

@@ -34,7 +34,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["cni", "daemon", "inspect", "install", "version.ts"],
   "version.ts": [],
   cni: ["cni", "engine", "ffi", "version.ts"],
-  daemon: ["daemon", "cni", "engine", "ffi", "version.ts"],
+  daemon: ["daemon", "cni", "engine", "ffi", "install/conflist.ts", "version.ts"],
   // Of stores, inspect knows the file alone; the daemon's word and snapshot are documents.
   inspect: ["inspect", "daemon/store/file.ts", "engine", "ffi", "version.ts"],
   install: [

@@ -51,7 +51,9 @@ export class RememberingStore implements Store {
 
   /** A store that knows nothing of us may have a memory of our lease: peers know its MAC address. */
   async self(signal: AbortSignal): Promise<KnownSelf> {
-    const known = await this.#store.self(signal);
+    const fresh = this.#store.self(signal);
+    const known = await this.#orMemory(fresh, (): KnownSelf => ({}), "lease");
+    if (this.#speaking) this.#goOn(fresh.then((late) => this.#heardLate(late)));
     const lease = known.lease ?? this.#memory?.own;
     return lease === undefined ? known : { ...known, lease };
   }
@@ -62,6 +64,14 @@ export class RememberingStore implements Store {
     this.#conf = conf;
     if (this.#speaking) this.#goOn(fresh.then((now) => this.#compare(conf, now)));
     return conf;
+  }
+
+  #heardLate({ publicIp, publicIp6 }: KnownSelf): void {
+    const addresses = [publicIp, publicIp6].filter((ip) => ip !== undefined).join(", ");
+    if (addresses === "") return;
+    this.#log.error("The store names an address for this node; restart twill to use it", {
+      addresses,
+    });
   }
 
   #compare(used: NetConf, now: NetConf): void {
@@ -172,6 +182,10 @@ export class RememberingStore implements Store {
     } catch (e) {
       this.#log.warn(messageOf(e));
     }
+  }
+
+  ready(): void {
+    this.#store.ready?.();
   }
 
   status(): StoreStatus {

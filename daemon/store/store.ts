@@ -19,6 +19,8 @@ export interface KnownSelf {
   readonly publicIp?: Ip4;
   /** Counts like `--public-ipv6`. */
   readonly publicIp6?: Ip6;
+  /** The two addresses count before `--public-ip` and `--public-ipv6`, as in flannel. */
+  readonly beforeFlags?: boolean;
   /** The lease as it stands; its backend data has the MAC address that peers know. */
   readonly lease?: Lease;
 }
@@ -99,6 +101,9 @@ export interface Store extends AsyncDisposable {
    * not all. Ends when the signal is aborted, and never throws.
    */
   snapshots(signal: AbortSignal): AsyncIterable<Snapshot>;
+
+  /** The node is ready for pods: tells it where others look for that, if there is such a place. */
+  ready?(): void;
 
   /** How the store is doing; costs nothing. */
   status(): StoreStatus;

@@ -91,6 +91,8 @@ const GOOD: readonly (readonly [args: readonly string[], want: Partial<Flags>])[
   [["--log-format=json"], { "log-format": "json" }],
   [["--kube-subnet-mgr=false"], { "kube-subnet-mgr": false }],
   [["--kube-subnet-mgr=0"], { "kube-subnet-mgr": false }],
+  [["--kube-subnet-mgr"], { "kube-subnet-mgr": true }],
+  [["--kubeconfig-file", "x"], { "kubeconfig-file": "x" }],
   [["--kube-api-url="], { "kube-api-url": "" }],
   [["--vmodule=x=2", "--log_backtrace_at", "a.go:1"], { vmodule: "x=2" }],
   [["--iface="], { iface: [] }],
@@ -132,12 +134,9 @@ const BAD: readonly (readonly [args: readonly string[], env: Env, message: RegEx
   [["--iface-regex=("], {}, /flag --iface-regex/],
   [["--log-format=xml"], {}, /flag --log-format: want text or json/],
   [["--instance=A/B"], {}, /flag --instance/],
-  [["--kube-subnet-mgr"], {}, /flag --kube-subnet-mgr: .*use etcd or --lease-file/],
-  [["--kube-subnet-mgr=1"], {}, /flag --kube-subnet-mgr: .*use etcd or --lease-file/],
+  [["--kube-subnet-mgr", "--lease-file=x"], {}, /--kube-subnet-mgr and --lease-file: choose one/],
+  [["--conflist-file=x"], {}, /flag --conflist-file: want an absolute path, got "x"/],
   [["--kube-subnet-mgr=no"], {}, /flag --kube-subnet-mgr: want true or false, got "no"/],
-  [["--kube-api-url=https://x"], {}, /flag --kube-api-url: .*use etcd or --lease-file/],
-  [["--kubeconfig-file=x"], {}, /flag --kubeconfig-file: /],
-  [[], { FLANNELD_KUBE_SUBNET_MGR: "true" }, /variable FLANNELD_KUBE_SUBNET_MGR: /],
   [[], { FLANNELD_IP_MASQ: "yes" }, /variable FLANNELD_IP_MASQ: want true or false/],
   [[], { FLANNELD_HEALTHZ_PORT: "x" }, /variable FLANNELD_HEALTHZ_PORT: want a whole number/],
 ];
@@ -184,13 +183,12 @@ Deno.test("flags: --version asks for the version", () => {
   assert.equal(parse(["-version"]).kind, "version");
 });
 
-Deno.test("flags: the help text names every flag, its default, and what is not there yet", () => {
+Deno.test("flags: the help text names every flag, and its default", () => {
   const text = usage();
   for (const [name, spec] of Object.entries(FLAGS)) {
     assert.match(text, new RegExp(`^  --${name}$`, "m"));
     if (spec.default !== "") assert.ok(text.includes(`(default ${spec.default})`));
   }
-  assert.match(text, /leases from the Kubernetes API.*\[not in this version\]/);
 });
 
 Deno.test("flags: a variable's name is FLANNELD_ and the flag in capitals", () => {

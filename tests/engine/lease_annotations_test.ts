@@ -194,7 +194,7 @@ for (const [name, conf, record, subnets, problems] of PEERS) {
     if (subnets === undefined) return assert.equal(found, undefined);
     const { subnet, subnet6 } = found?.lease ?? {};
     assert.deepEqual([subnet, subnet6].filter((one) => one !== undefined), subnets);
-    assert.equal(found?.problems.length, problems.length, found?.problems.join());
+    assert.equal(found?.problems.length, problems.length, found?.problems.join() ?? "");
     problems.forEach((want, i) => assert.match(found!.problems[i]!, want));
   });
 }
