@@ -142,7 +142,8 @@ async function execute(
   command: Command,
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<string> {
-  const { childEnv } = request.call;
+  const { childEnv, mayStart } = request.call;
+  mayStart?.(target);
   const child = await spawn(target, {
     stdin: "piped",
     stdout: "piped",

@@ -84,6 +84,32 @@ export function forgetOperation(attachment: Attachment): void {
   }
 }
 
+/**
+ * Takes away what is left of calls that nobody can finish any more: a daemon that was killed behind
+ * its answer leaves the record. One that somebody works on stays.
+ *
+ * @param age ms since the record was last written.
+ */
+export function forgetOperations(age: number): void {
+  for (const path of recordPaths()) {
+    try {
+      using file = Deno.openSync(path, { read: true });
+      const written = file.statSync().mtime?.getTime() ?? 0;
+      if (Date.now() - written > age && file.tryLockSync(true)) remove(path);
+    } catch {
+      // Somebody else has just removed it; or it stays, which harms nobody.
+    }
+  }
+}
+
+function recordPaths(): string[] {
+  try {
+    return Array.from(Deno.readDirSync(DIRECTORY), ({ name }) => `${DIRECTORY}/${name}`);
+  } catch {
+    return [];
+  }
+}
+
 function pathOf({ containerId, ifname }: Attachment): string {
   return `${DIRECTORY}/${containerId}@${ifname}`;
 }

@@ -30,6 +30,8 @@ export interface Call {
   readonly log: (line: string) => void;
   /** True when this thread may sleep in a lock: it serves nobody else. */
   readonly mayBlock: boolean;
+  /** Called before an external plugin is started; throws where that cannot be done here. */
+  readonly mayStart?: (target: string) => void;
   /** The books of an ADD that another process may have to finish; absent where nobody would. */
   readonly operation?: Operation;
 }

@@ -225,7 +225,7 @@ static void put_number(char *to, u32 number) { memcpy(to, &number, 4); }
 /* The first two parts of a request; nothing when the environment is too large to be sent. */
 static struct span make_head(const char *plugin, const char *call_name, char **env, size input) {
   struct span head = {0, 0};
-  size length = 512 + length_of(plugin);
+  size length = 1024 + length_of(plugin);
   for (char **e = env; *e; e++) length += length_of(*e) + 1;
   if (length > LARGEST_HEADER || !(head.at = memory(length))) return head;
   char *to = head.at + PREFIX;
@@ -236,6 +236,12 @@ static struct span make_head(const char *plugin, const char *call_name, char **e
   to = append_identity(to, "mntns=", "/proc/self/ns/mnt");
   to = append_identity(to, "root=", "/");
   to = append_identity(to, "cwd=", ".");
+  /* By these a daemon in another mount namespace knows whether it sees the same files. */
+  to = append_identity(to, "self=", "/proc/self/exe");
+  to = append_identity(to, "pod=", variable(env, "CNI_NETNS="));
+  to = append_identity(to, "state=", "/var/lib/cni");
+  to = append_identity(to, "records=", "/var/lib/cni/flannel");
+  to = append_identity(to, "subnet=", "/run/flannel/subnet.env");
   *to++ = 0;
   for (; *env; env++) to = append(to, *env) + 1;
   head.length = (size)(to - head.at);

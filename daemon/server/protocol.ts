@@ -13,6 +13,20 @@ export interface Place {
   readonly cwd: string;
 }
 
+/** Files as the client sees them, `DEVICE:INODE` each; empty: there is none, or it cannot be told. */
+export interface Files {
+  /** The client's own file. */
+  readonly self: string;
+  /** What `CNI_NETNS` names. */
+  readonly pod: string;
+  /** `/var/lib/cni`. */
+  readonly state: string;
+  /** flannel's records: `/var/lib/cni/flannel`. */
+  readonly records: string;
+  /** `/run/flannel/subnet.env`. */
+  readonly subnet: string;
+}
+
 /** A whole request. */
 export interface ClientRequest {
   /** The name that the client was called by. */
@@ -21,6 +35,7 @@ export interface ClientRequest {
   /** A name that no other call has. */
   readonly call: string;
   readonly place: Place;
+  readonly files: Files;
   /** The client's environment. */
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: Uint8Array<ArrayBuffer>;
@@ -77,11 +92,16 @@ export function parseRequest(
   if (border < 0 || strings.at(-1) !== "") return undefined;
   const own = variables(strings.slice(0, border));
   const { plugin, build, call, netns = "", mntns = "", root = "", cwd = "" } = own;
+  const { self = "", pod = "", state = "", records = "", subnet = "" } = own;
   if (plugin === undefined || build === undefined || !/^[0-9a-f]{32}$/.test(call ?? "")) {
     return undefined;
   }
   const env = variables(strings.slice(border + 1, -1));
-  return { plugin, build, call: call ?? "", place: { netns, mntns, root, cwd }, env, stdin };
+  return {
+    ...{ plugin, build, call: call ?? "", env, stdin },
+    place: { netns, mntns, root, cwd },
+    files: { self, pod, state, records, subnet },
+  };
 }
 
 /** As in C: of two variables with one name the first counts. */
@@ -113,18 +133,29 @@ export function encodeAnswer(
   return bytes;
 }
 
+/** True when the client is in another mount namespace than we are. */
+export function isElsewhere({ place }: ClientRequest, own: Place): boolean {
+  return place.mntns !== own.mntns;
+}
+
 /**
  * Why a request cannot be served here; undefined when it can: its process sees the same network
  * and the same files as we do, and is of the same build.
+ *
+ * @param elsewhere judges the files for a client that {@link isElsewhere}.
  */
 export function whyNotMe(
   request: ClientRequest,
   own: { readonly build: string; readonly place: Place },
+  elsewhere: (request: ClientRequest) => string | undefined,
 ): string | undefined {
   if (request.build !== own.build) return "another build";
-  for (const key of ["netns", "mntns", "root"] as const) {
+  const far = isElsewhere(request, own.place);
+  // In another mount namespace the root is another one by nature.
+  for (const key of far ? ["netns"] as const : ["netns", "mntns", "root"] as const) {
     if (request.place[key] === "" || request.place[key] !== own.place[key]) return `another ${key}`;
   }
+  if (far && request.place.mntns === "") return "another mntns";
   const { CNI_NETNS: netns = "", CNI_PATH: path = "", CNI_CONTAINERID: id = "" } = request.env;
   // A second ADD of it fails where the first has made its device, and it keeps no record of that.
   if (request.plugin === "bandwidth" && request.env.CNI_COMMAND === "ADD") return "bandwidth";
@@ -133,7 +164,8 @@ export function whyNotMe(
   const names = [netns, ...path.split(":")].filter((name) => name !== "");
   const relative = names.some((name) => !name.startsWith("/"));
   if (relative && request.place.cwd !== own.place.cwd) return "another directory";
-  return id.length > LONGEST_ID ? "an identifier too long to keep books by" : undefined;
+  if (id.length > LONGEST_ID) return "an identifier too long to keep books by";
+  return far ? elsewhere(request) : undefined;
 }
 
 /** With the interface's name behind, it still names a file. */

@@ -10,20 +10,23 @@
  * @module
  */
 
-import { messageOf, OpError } from "../../engine/errors.ts";
+import { CniError } from "../../cni/errors.ts";
 import { isPluginName, type PluginName } from "../../cni/names.ts";
-import { Operation } from "../../cni/operation.ts";
+import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
+import { forgetOperations, Operation } from "../../cni/operation.ts";
 import { answer } from "../../cni/skeleton.ts";
 import type { PluginStatus } from "../../engine/node_status.ts";
 import type { Poller } from "../../ffi/poll.ts";
 import { Connection, UnixListener } from "../../ffi/unix_socket.ts";
 import { version } from "../../version.ts";
 import type { Log } from "../log.ts";
+import { identityOf, whyNotElsewhere } from "./elsewhere.ts";
 import { Lanes } from "./lanes.ts";
 import {
   ACCEPTED,
   type ClientRequest,
   encodeAnswer,
+  isElsewhere,
   NOT_ME,
   type Place,
   whyNotMe,
@@ -40,6 +43,9 @@ const PATIENCE = 5_000;
 /** How long a call that runs may take when the daemon ends, ms. */
 const LAST_PATIENCE = 2_000;
 
+/** After how many ms no client can take a call over any more: it waits 110 s for its answer. */
+const RECORD_AGE = 120_000;
+
 /** Serves until disposed. */
 export class PluginServer implements AsyncDisposable {
   readonly #log: Log;
@@ -50,6 +56,8 @@ export class PluginServer implements AsyncDisposable {
   readonly #listener: UnixListener;
   readonly #watch: Disposable;
   readonly #left = new Map<string, number>();
+  readonly #cleaning: ReturnType<typeof setTimeout>;
+  readonly #unable = whyUnable();
   #served = 0;
   #lastServed: number | undefined;
 
@@ -58,10 +66,17 @@ export class PluginServer implements AsyncDisposable {
     this.#poller = poller;
     this.#log = log;
     this.#own = { build: version().build, place: ownPlace() };
+    forgetOperations(RECORD_AGE);
     using undo = new DisposableStack();
     this.#listener = undo.use(new UnixListener(path));
     this.#watch = poller.watch(this.#listener.fd, () => this.#accept());
     undo.move();
+    if (this.#unable !== undefined) {
+      log.warn("Plugin calls are left to their clients", { reason: this.#unable });
+      // The status tells it before the first call.
+      this.#left.set(this.#unable, 0);
+    }
+    this.#cleaning = setTimeout(() => forgetOperations(RECORD_AGE), RECORD_AGE + PATIENCE);
   }
 
   /** What became of the calls so far. */
@@ -96,7 +111,9 @@ export class PluginServer implements AsyncDisposable {
 
   #judge(connection: Connection, request: ClientRequest | undefined): void {
     const plugin = request?.plugin;
-    const reason = request === undefined ? "no request" : whyNotMe(request, this.#own);
+    const reason = request === undefined
+      ? "no request"
+      : this.#unable ?? whyNotMe(request, this.#own, whyNotElsewhere);
     if (request === undefined || reason !== undefined || !isPluginName(plugin)) {
       this.#log.debug("Plugin call left to its client", { reason, plugin });
       this.#leave(reason ?? "no plugin of ours");
@@ -118,6 +135,11 @@ export class PluginServer implements AsyncDisposable {
     using _closed = connection;
     // A client that has gone did not hear it: then nothing is done.
     if (connection.send(ACCEPTED) !== ACCEPTED.length) return;
+    let left = false;
+    const mayStart = (target: string): void => {
+      left = true;
+      throw new CniError(ErrorCode.tryAgain, `${target} must be started by the caller`);
+    };
     try {
       using operation = new Operation(request.call);
       const lines: string[] = [];
@@ -129,7 +151,13 @@ export class PluginServer implements AsyncDisposable {
         log: (line) => lines.push(`${line}\n`),
         mayBlock: false,
         operation,
+        ...(isElsewhere(request, this.#own.place) && { mayStart }),
       });
+      // As if we had ended: the client takes over, with the record of what was begun.
+      if (left) {
+        this.#leave("an external plugin in another mount namespace");
+        return;
+      }
       const sent = await sendAll(connection, encodeAnswer(status, stdout, lines.join("")));
       this.#served++;
       this.#lastServed = Date.now();
@@ -142,6 +170,7 @@ export class PluginServer implements AsyncDisposable {
 
   /** Refuses what has not begun; waits for what has, but not for ever. */
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#cleaning);
     this.#watch[Symbol.dispose]();
     this.#listener[Symbol.dispose]();
     for (const receiver of [...this.#receivers]) receiver.giveUp();
@@ -165,21 +194,25 @@ export function servePlugins(poller: Poller, log: Log): PluginServer | undefined
 }
 
 function ownPlace(): Place {
-  const identity = (path: string): string => {
-    try {
-      const { dev, ino } = Deno.statSync(path);
-      return `${dev}:${ino}`;
-    } catch {
-      return "";
-    }
-  };
   return {
-    netns: identity("/proc/self/ns/net"),
-    mntns: identity("/proc/self/ns/mnt"),
-    root: identity("/"),
-    cwd: identity("."),
+    netns: identityOf("/proc/self/ns/net"),
+    mntns: identityOf("/proc/self/ns/mnt"),
+    root: identityOf("/"),
+    cwd: identityOf("."),
   };
 }
+
+/** Why this process can serve no plugin at all; undefined when it can. */
+function whyUnable(): string | undefined {
+  const status = Deno.readTextFileSync("/proc/self/status");
+  const [, mask = "0"] = /^CapEff:\t([0-9a-f]+)$/m.exec(status) ?? [];
+  return (BigInt(`0x${mask}`) >> CAP_SYS_ADMIN & 1n) === 1n
+    ? undefined
+    : "the daemon may not enter namespaces of pods (no CAP_SYS_ADMIN)";
+}
+
+/** linux/capability.h. */
+const CAP_SYS_ADMIN = 21n;
 
 function refuse(connection: Connection): void {
   using _closed = connection;

@@ -81,11 +81,14 @@ Deno.test("client: sends what it was started with, prints what it is told", asyn
   const run = await against(async (connection) => {
     seen = await readRequest(connection);
     await write(connection, answer(3, "out\n", "err\n"));
-  });
+  }, (program) => program.run("config", { CNI_NETNS: "/proc/self/ns/net" }));
   assert.deepEqual([run.status, run.stdout, run.stderr], [3, "out\n", "err\n"]);
   assert.equal(seen?.stdin, "config");
   assert.ok(seen?.env.includes("CNI_COMMAND=ADD"), String(seen?.env));
   const own = seen.own.map((one) => one.replace(/\d+:\d+|[0-9a-f]{32}/, "…"));
+  // A node need not have these.
+  const files = own.splice(own.findIndex((one) => one.startsWith("state=")));
+  assert.deepEqual(files.map((one) => one.split("=")[0]), ["state", "records", "subnet"]);
   assert.deepEqual(own, [
     "plugin=flannel",
     "build=test",
@@ -94,9 +97,11 @@ Deno.test("client: sends what it was started with, prints what it is told", asyn
     "mntns=…",
     "root=…",
     "cwd=…",
+    "self=…",
+    "pod=…",
   ]);
   const { dev, ino } = Deno.statSync("/proc/self/ns/net");
-  assert.ok(seen.own.includes(`netns=${dev}:${ino}`));
+  for (const name of ["netns", "pod"]) assert.ok(seen.own.includes(`${name}=${dev}:${ino}`));
 });
 
 Deno.test("client: a document of 3 MiB arrives whole, an answer of 1 MiB too", async () => {

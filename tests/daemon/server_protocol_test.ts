@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
+import { identityOf, whyNotElsewhere } from "../../daemon/server/elsewhere.ts";
 import { Lanes } from "../../daemon/server/lanes.ts";
 import {
   type ClientRequest,
@@ -14,19 +15,21 @@ import {
 } from "../../daemon/server/protocol.ts";
 
 const PLACE: Place = { netns: "4:1", mntns: "4:2", root: "8:2", cwd: "8:2" };
+const FILES = { self: "8:3", pod: "4:5", state: "8:4", records: "", subnet: "8:5" };
 const OWN = { build: "b1", place: PLACE };
 const REQUEST: ClientRequest = {
   plugin: "flannel",
   build: "b1",
   call: "0123456789abcdef".repeat(2),
   place: PLACE,
+  files: FILES,
   env: { CNI_COMMAND: "ADD", CNI_NETNS: "/run/netns/a", CNI_PATH: "/opt/cni/bin" },
   stdin: new Uint8Array(),
 };
 
 function header(request: ClientRequest): Uint8Array {
-  const { plugin, build, call, place, env } = request;
-  const own = Object.entries({ plugin, build, call, ...place });
+  const { plugin, build, call, place, files, env } = request;
+  const own = Object.entries({ plugin, build, call, ...place, ...files });
   const text = (pairs: [string, string][]): string => pairs.map(([k, v]) => `${k}=${v}\0`).join("");
   return new TextEncoder().encode(`${text(own)}\0${text(Object.entries(env))}`);
 }
@@ -77,7 +80,14 @@ const ROWS: readonly (readonly [string, Partial<ClientRequest>, RegExp | undefin
   ["another build", { build: "b2" }, /build/],
   ["another network namespace", { place: { ...PLACE, netns: "4:9" } }, /netns/],
   ["a network namespace that cannot be told", { place: { ...PLACE, netns: "" } }, /netns/],
-  ["another mount namespace", { place: { ...PLACE, mntns: "4:9" } }, /mntns/],
+  ["a mount namespace that cannot be told", { place: { ...PLACE, mntns: "" } }, /mntns/],
+  ["another mount namespace", { place: { ...PLACE, mntns: "4:9" } }, /elsewhere/],
+  ["another mount namespace and root", { place: { ...PLACE, mntns: "4:9", root: "8:9" } }, /where/],
+  [
+    "another mount and network namespace",
+    { place: { ...PLACE, mntns: "4:9", netns: "4:8" } },
+    /netns/,
+  ],
   ["another root", { place: { ...PLACE, root: "8:9" } }, /root/],
   ["another directory", { place: { ...PLACE, cwd: "8:9" } }, undefined],
   [
@@ -92,11 +102,28 @@ const ROWS: readonly (readonly [string, Partial<ClientRequest>, RegExp | undefin
 
 for (const [name, change, why] of ROWS) {
   Deno.test(`server protocol: ${name} is ${why === undefined ? "served" : "not ours"}`, () => {
-    const reason = whyNotMe({ ...REQUEST, ...change }, OWN);
+    const reason = whyNotMe({ ...REQUEST, ...change }, OWN, () => "elsewhere");
     if (why === undefined) assert.equal(reason, undefined);
     else assert.match(reason ?? "", why);
   });
 }
+
+Deno.test("server elsewhere: what neither side has is not the same", () => {
+  const see = (path: string): string => identityOf(path);
+  const files = {
+    ...FILES,
+    state: see("/var/lib/cni"),
+    records: see("/var/lib/cni/flannel"),
+    subnet: see("/run/flannel/subnet.env"),
+    pod: "",
+    self: "",
+  };
+  const env = { CNI_COMMAND: "DEL", CNI_PATH: "/nonexistent" };
+  assert.match(whyNotElsewhere({ ...REQUEST, files, env }) ?? "", /^another /);
+  // VERSION needs no file.
+  const version = { CNI_COMMAND: "VERSION" };
+  assert.equal(whyNotElsewhere({ ...REQUEST, files, env: version }), undefined);
+});
 
 Deno.test("server protocol: an answer has status, lengths, stdout and log", () => {
   const bytes = encodeAnswer(1, "out", "log\n");

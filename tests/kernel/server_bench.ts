@@ -21,6 +21,12 @@ const LEASES = {
   nodes: [{ name: "here", publicIP: "192.0.2.1", subnet: "10.77.1.0/24" }],
 };
 
+/** How a daemon is started. */
+export interface DaemonOptions {
+  readonly via?: readonly string[];
+  readonly subnetFile?: string;
+}
+
 /** See the module. */
 export class ServerBench {
   readonly #bench = new Bench();
@@ -44,25 +50,35 @@ export class ServerBench {
     for (const dev of ["underlay0", "underlay1"]) run("ip", "link", "set", dev, "up");
   }
 
-  /** Starts the daemon, and waits until it serves. @param binary another one than ours */
-  async startDaemon(binary: string = BINARY): Promise<void> {
+  /**
+   * Starts the daemon, and waits until it serves.
+   *
+   * @param binary another one than ours
+   * @param via words before it: a program that becomes the one that it is told
+   */
+  async startDaemon(
+    binary: string = BINARY,
+    { via = [], subnetFile = `${this.dir}/subnet.env` }: DaemonOptions = {},
+  ): Promise<void> {
     const stderr = Deno.env.get("TWILL_SHOW") === undefined ? "null" : "inherit";
-    this.#daemon = new Deno.Command(binary, {
+    const [program = binary, ...before] = [...via, binary];
+    this.#daemon = new Deno.Command(program, {
       args: [
+        ...before,
         "daemon",
         `--lease-file=${this.dir}/leases.json`,
         "--node-name=here",
         "--iface=underlay0",
         "--ip-masq",
         `--state-dir=${this.dir}/state`,
-        `--subnet-file=${this.dir}/subnet.env`,
+        `--subnet-file=${subnetFile}`,
       ],
       stdin: "null",
       stdout: "null",
       stderr,
     }).spawn();
     const deadline = performance.now() + 20_000;
-    while (!(exists(`${this.dir}/subnet.env`) && await answers())) {
+    while (!(exists(subnetFile) && await answers())) {
       assert.ok(performance.now() < deadline, "the daemon does not serve");
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -154,6 +170,15 @@ export class ServerBench {
     return exists("/run/twill/op")
       ? [...Deno.readDirSync("/run/twill/op")].map(({ name }) => name).sort()
       : [];
+  }
+
+  /** Waits until there are none: each goes a moment after the caller has its answer. */
+  async noRecords(): Promise<void> {
+    const deadline = performance.now() + 5_000;
+    while (this.records().length > 0) {
+      assert.ok(performance.now() < deadline, `records of answered calls: ${this.records()}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   /** Ends the daemon, and takes away what tests leave on the node. */

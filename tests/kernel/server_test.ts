@@ -35,7 +35,7 @@ served("ADD, CHECK and DEL of a pod, without any process of ours", async (bench)
   assert.equal(result.ips[0].address, "10.77.1.2/24");
   assert.deepEqual(bench.owners(), ["c1 eth0"]);
   assert.equal(bench.ports().length, 1);
-  assert.deepEqual(bench.records(), [], "an answered call leaves no record");
+  await bench.noRecords();
   await bench.pod("DEL", "c1", pod);
   assert.deepEqual([bench.owners(), bench.ports()], [[], []]);
   await bench.pod("DEL", "c1", pod);
@@ -173,4 +173,18 @@ served("taken over: what the record lists is taken back, what was there stays", 
   await bench.pod("DEL", "c1", pod, half);
   await bench.pod("DEL", "c1", pod);
   assert.deepEqual([bench.owners(), bench.ports(), bench.records()], [[], [], []]);
+});
+
+served("records that nobody can take over any more go with the next start", async (bench) => {
+  await bench.stopDaemon();
+  const [dir, before] = ["/run/twill/op", new Date(Date.now() - 200_000)];
+  Deno.mkdirSync(dir, { recursive: true });
+  for (const name of ["old@eth0", "held@eth0", "new@eth0"]) {
+    Deno.writeTextFileSync(`${dir}/${name}`, `${"0".repeat(32)}\nlink\n`);
+    if (name !== "new@eth0") Deno.utimeSync(`${dir}/${name}`, before, before);
+  }
+  using held = Deno.openSync(`${dir}/held@eth0`);
+  held.lockSync(true);
+  await bench.startDaemon();
+  assert.deepEqual(bench.records(), ["held@eth0", "new@eth0"]);
 });
