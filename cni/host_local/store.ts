@@ -17,6 +17,7 @@ import { ErrorCode, OpError } from "../../engine/errors.ts";
 import { type Ip, parseIp } from "../../engine/ip.ts";
 import { Flock, openLockFile } from "../../ffi/flock.ts";
 import type { Attachment } from "../attachments.ts";
+import { recall, remember } from "./owners.ts";
 
 const LOCK = "lock";
 /** Where a reservation is written first. The lock makes one name enough. */
@@ -26,6 +27,10 @@ const DRAFT = ".reservation.tmp";
 export class Store implements Disposable {
   readonly #dir: string;
   readonly #lock: Flock;
+  /** What is in the directory; while we have the lock only we change it. */
+  #listed: Map<Ip, { readonly isFile: boolean }> | undefined;
+  /** What the files hold, by address; undefined until it was asked for. */
+  #texts: Map<Ip, string> | undefined;
 
   private constructor(dir: string, lock: Flock) {
     this.#dir = dir;
@@ -66,7 +71,7 @@ export class Store implements Disposable {
 
   /** Every address that has an entry, of whatever kind: all of these count as taken. */
   taken(): ReadonlySet<Ip> {
-    return new Set(this.#entries().map((entry) => entry.ip));
+    return new Set(this.#entries().keys());
   }
 
   /**
@@ -75,12 +80,24 @@ export class Store implements Disposable {
    */
   ownedBy(owner: Attachment): readonly Ip[] {
     const [exact, old] = [fileText(owner), owner.containerId];
-    const files = this.#entries().filter((entry) => entry.isFile)
-      .map(({ ip }) => ({ ip, text: this.#read(ip) }));
-    const matching = (text: string): Ip[] =>
-      files.filter((file) => file.text === text).map((file) => file.ip);
-    const found = matching(exact);
-    return found.length > 0 ? found : matching(old);
+    const find = (texts: ReadonlyMap<Ip, string>): readonly Ip[] => {
+      const matching = (text: string): Ip[] =>
+        [...texts].filter(([, found]) => found === text).map(([ip]) => ip);
+      const found = matching(exact);
+      return found.length > 0 ? found : matching(old);
+    };
+    return find(this.#contents());
+  }
+
+  /**
+   * As {@link Store.ownedBy}, but what was remembered is not trusted: for giving back.
+   */
+  surelyOwnedBy(owner: Attachment): readonly Ip[] {
+    const likely = this.ownedBy(owner);
+    const text = fileText(owner);
+    if (likely.length > 0 && likely.every((ip) => this.#read(ip) === text)) return likely;
+    this.#texts = this.#readAll(new Map());
+    return this.ownedBy(owner);
   }
 
   /**
@@ -94,6 +111,8 @@ export class Store implements Disposable {
     try {
       writeNew(draft, fileText(owner));
       Deno.linkSync(draft, this.#path(ip));
+      this.#listed?.set(ip, { isFile: true });
+      this.#texts?.set(ip, fileText(owner));
       return true;
     } catch (cause) {
       if (cause instanceof Deno.errors.AlreadyExists) return false;
@@ -107,6 +126,8 @@ export class Store implements Disposable {
   release(ip: Ip): void {
     try {
       removeFile(this.#path(ip));
+      this.#listed?.delete(ip);
+      this.#texts?.delete(ip);
     } catch (cause) {
       throw failed("release the address in", this.#path(ip), cause);
     }
@@ -124,9 +145,7 @@ export class Store implements Disposable {
   /** Gives back every address that belongs to none of the attachments. @throws {OpError} code 5 */
   retain(valid: readonly Attachment[]): void {
     const keep = new Set(valid.flatMap((owner) => [fileText(owner), owner.containerId]));
-    for (const { ip, isFile } of this.#entries()) {
-      if (isFile && !keep.has(this.#read(ip))) this.release(ip);
-    }
+    for (const [ip, text] of this.#readAll(new Map())) if (!keep.has(text)) this.release(ip);
   }
 
   /** The address that a set gave out last; undefined when the file holds anything else. */
@@ -149,20 +168,32 @@ export class Store implements Disposable {
 
   /** Gives the lock back. */
   [Symbol.dispose](): void {
+    if (this.#texts !== undefined) remember(this.#dir, this.#texts);
     this.#lock[Symbol.dispose]();
   }
 
-  #entries(): { readonly ip: Ip; readonly isFile: boolean }[] {
-    const out: { ip: Ip; isFile: boolean }[] = [];
+  #entries(): ReadonlyMap<Ip, { readonly isFile: boolean }> {
+    if (this.#listed !== undefined) return this.#listed;
+    const out = new Map<Ip, { readonly isFile: boolean }>();
     try {
       for (const { name, isFile } of Deno.readDirSync(this.#dir)) {
         const ip = fileIp(name);
-        if (ip !== undefined) out.push({ ip, isFile });
+        if (ip !== undefined) out.set(ip, { isFile });
       }
     } catch (cause) {
       throw failed("list", this.#dir, cause);
     }
-    return out;
+    return this.#listed = out;
+  }
+
+  #contents(): ReadonlyMap<Ip, string> {
+    return this.#texts ??= this.#readAll(recall(this.#dir));
+  }
+
+  /** @param known texts that need not be read again. */
+  #readAll(known: ReadonlyMap<string, string>): Map<Ip, string> {
+    const files = [...this.#entries()].filter(([, { isFile }]) => isFile);
+    return new Map(files.map(([ip]) => [ip, known.get(ip) ?? this.#read(ip)]));
   }
 
   /** The trimmed content of an entry; empty when it cannot be read. */

@@ -36,7 +36,7 @@ export const hostLocal: Plugin = {
   async check(request: Request): Promise<void> {
     parseHostLocal(request);
     using store = await Store.openExisting(storeDir(request), request.call.mayBlock);
-    if ((store?.ownedBy(request) ?? []).length > 0) return;
+    if ((store?.surelyOwnedBy(request) ?? []).length > 0) return;
     throw new OpError("find the address of", `${request.containerId} ${request.ifname}`, {
       code: ErrorCode.plugin,
       kernel: `Failed to find address added by container ${request.containerId}`,
@@ -46,7 +46,7 @@ export const hostLocal: Plugin = {
 
   async del(request: Request): Promise<void> {
     using store = await Store.openExisting(storeDir(request), request.call.mayBlock);
-    for (const ip of store?.ownedBy(request) ?? []) store?.release(ip);
+    for (const ip of store?.surelyOwnedBy(request) ?? []) store?.release(ip);
     store?.tidy();
   },
 
