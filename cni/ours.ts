@@ -13,6 +13,9 @@ const MOST = 64;
 /** By device, inode, size and time of the last change: whether the file holds the client. */
 const judged = new Map<string, boolean>();
 
+/** This program's file as it was when it was first asked for: an update puts another one there. */
+let own: Deno.FileInfo | undefined;
+
 /** The client that the build has put into the binary; undefined where there is none. */
 export function clientBytes(): Uint8Array<ArrayBuffer> | undefined {
   try {
@@ -25,7 +28,7 @@ export function clientBytes(): Uint8Array<ArrayBuffer> | undefined {
 /** True when executing the file would come back to this program. @param info its own */
 export function isOurs(path: string, info: Deno.FileInfo): boolean {
   try {
-    const own = Deno.statSync(Deno.execPath());
+    own ??= Deno.statSync(Deno.execPath());
     if (info.dev === own.dev && info.ino === own.ino) return true;
     if (info.size > LARGEST_CLIENT) return false;
     const key = [info.dev, info.ino, info.size, info.mtime?.getTime()].join(" ");

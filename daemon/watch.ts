@@ -104,8 +104,8 @@ export class KernelWatch implements Disposable {
   }
 
   #learnIndexes(): void {
-    const links = this.#concerns().devices.map((name) => this.#kernel.link("host", name)?.index);
-    this.#indexes = new Set(links.filter((index) => index !== undefined));
+    const links = this.#kernel.named("host", this.#concerns().devices);
+    this.#indexes = new Set(links.map(({ index }) => index));
   }
 
   [Symbol.dispose](): void {

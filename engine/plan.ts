@@ -38,15 +38,16 @@ export interface Plan {
 export type Ours = (fact: Fact) => boolean;
 
 /**
- * The order of puts. A link exists before what hangs on it; addresses come while a pod's link is
+ * The order of puts. A link exists before what hangs on it; settings come next, since whatever is
+ * no message ends a batch of the applier; addresses come while a pod's link is
  * still down, so that the kernel announces them when it goes up; a route needs its link up and
  * its neighbour known, and a VTEP its FDB entry, before the first packet.
  */
 const RANK = {
   link: 0,
-  port: 1,
-  vlan: 2,
-  sysctl: 3,
+  sysctl: 1,
+  port: 2,
+  vlan: 3,
   rules: 4,
   chain: 4,
   address: 5,

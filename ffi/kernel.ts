@@ -15,19 +15,20 @@ import type { RouteAnswer, RouteQuestion } from "../engine/trace/lookup.ts";
 import { chainInput, chainText } from "../engine/rules/chains.ts";
 import { Errno, errnoText } from "./errno.ts";
 import { restoreTable, saveTable } from "./iptables_sync.ts";
-import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
+import { Batch, Namespace } from "./namespace.ts";
 import type { Answer } from "./netlink/message.ts";
-import { NetlinkSocket, type Request } from "./netlink/socket.ts";
+import type { Request } from "./netlink/socket.ts";
 import { listTable, replaceTable } from "./nft.ts";
 import {
   type Address,
   addressFact,
+  answeredLink,
   fdbFacts,
   type Link,
   linkFacts,
+  linkQuestion,
   neighbourFacts,
   readAddresses,
-  readLinkByName,
   readLinks,
   readRouteTo,
   routeFacts,
@@ -44,57 +45,6 @@ export interface Outcome {
   readonly change: Change;
   /** Absent when the kernel accepted it. */
   readonly error?: OpError;
-}
-
-/** A namespace that we hold open: its socket, and how to enter it for files and rules. */
-class Namespace implements Disposable {
-  readonly socket: NetlinkSocket;
-  readonly #fd: Fd;
-  readonly #own: boolean;
-  readonly #indexes = new Map<string, number>();
-
-  /** @param path Absent: the calling thread's own. */
-  constructor(path: string | undefined) {
-    this.#own = path === undefined;
-    using undo = new DisposableStack();
-    this.#fd = undo.use(new Fd(path ?? OWN_NETNS));
-    this.socket = this.enter(() => new NetlinkSocket());
-    undo.move();
-  }
-
-  /** The namespace's descriptor, for links that are made in it from another one. */
-  get fd(): number {
-    return this.#fd.number;
-  }
-
-  enter<T>(work: () => T): T {
-    if (this.#own) return work();
-    using _guard = new NetnsGuard(this.#fd);
-    return work();
-  }
-
-  /** The index of a link; asked once, forgotten when the link is made or deleted. */
-  index(name: string): number | undefined {
-    const known = this.#indexes.get(name);
-    if (known !== undefined) return known;
-    const index = readLinkByName(this.socket, name)?.index;
-    if (index !== undefined) this.#indexes.set(name, index);
-    return index;
-  }
-
-  known(name: string): boolean {
-    return this.#indexes.has(name);
-  }
-
-  forget(name?: string): void {
-    if (name === undefined) this.#indexes.clear();
-    else this.#indexes.delete(name);
-  }
-
-  [Symbol.dispose](): void {
-    this.socket[Symbol.dispose]();
-    this.#fd[Symbol.dispose]();
-  }
 }
 
 /** The kernel's network state: of the node, and of one pod when its namespace is given. */
@@ -141,7 +91,17 @@ export class Kernel implements Disposable {
 
   /** One link, or undefined. */
   link(where: Where, name: string): Link | undefined {
-    return readLinkByName(this.#space(where).socket, name);
+    return this.named(where, [name])[0];
+  }
+
+  /** Those of the links that there are, in the order of their names. */
+  named(where: Where, names: readonly string[]): Link[] {
+    return this.#space(where).named(names);
+  }
+
+  /** A link as it was when we made it or read it last. */
+  known(where: Where, name: string): Link | undefined {
+    return this.#space(where).known(name);
   }
 
   /** All links of a namespace. */
@@ -227,7 +187,7 @@ export class Kernel implements Disposable {
     all: () => readonly Link[],
   ): readonly Link[] {
     if (wanted === "all") return all();
-    return (wanted ?? []).flatMap((name) => readLinkByName(space.socket, name) ?? []);
+    return space.named(wanted ?? []);
   }
 
   #sysctlFacts(where: Where, keys: readonly string[] = []): Fact[] {
@@ -247,47 +207,46 @@ export class Kernel implements Disposable {
   }
 
   /**
-   * Carries changes out, in their order. A change that fails does not stop the others; what is
-   * already as wanted (a deletion of something gone) counts as done.
+   * Carries changes out. Those of one namespace keep their order; between two settings or rules,
+   * the node's links, addresses and routes come before the pod's. A change that fails does not stop the others; what is already
+   * as wanted (a deletion of something gone) counts as done.
    *
    * @returns One outcome for each change, in their order.
    * @throws {Overrun} when answers were lost: read again.
    */
   apply(changes: readonly Change[]): Outcome[] {
-    const outcomes: Outcome[] = [];
-    let batch: { readonly change: Change; readonly requests: readonly Request[] }[] = [];
-    let batchWhere: Where = "host";
-
+    const outcomes = changes.map((change): Outcome => ({ change }));
+    const batches = new Map<Where, Batch>();
+    for (const where of ["host", "pod"] as const) {
+      const space = this.#spaces[where];
+      if (space !== undefined) batches.set(where, new Batch(space));
+    }
     const flush = (): void => {
-      const { socket } = this.#space(batchWhere);
-      const answers = batch.length === 0 ? [] : socket.request(batch.flatMap((b) => b.requests));
-      let at = 0;
-      for (const { change, requests } of batch) {
-        const mine = answers.slice(at, at += requests.length);
-        outcomes.push(outcome(change, mine.find((a) => a.errno !== 0)));
-      }
-      batch = [];
+      for (const batch of batches.values()) batch.flush();
     };
-
-    for (const change of changes) {
+    for (const [at, change] of changes.entries()) {
       const { fact } = change;
-      if (fact.where !== batchWhere) flush();
-      batchWhere = fact.where;
-      try {
-        if (fact.kind === "sysctl" || fact.kind === "rules" || fact.kind === "chain") {
-          flush();
-          this.#applyFile({ ...change, fact });
-          outcomes.push({ change });
-        } else {
-          // First the requests: building them may flush, which starts a new batch.
-          const requests = this.#requests({ ...change, fact }, flush);
-          batch.push({ change, requests });
-        }
-      } catch (e) {
-        if (!(e instanceof OpError)) throw e;
+      if (isFile(fact)) {
         flush();
-        outcomes.push(isDone(change, e.errno ?? 0) ? { change } : { change, error: e });
+        outcomes[at] = attempt(change, () => this.#applyFile({ ...change, fact }));
+        continue;
       }
+      // Indexes of links that a waiting request makes can be told when it was sent.
+      if (linksOf(fact).some((name) => this.#space(fact.where).known(name) === undefined)) flush();
+      outcomes[at] = attempt(change, () => {
+        const requests = this.#requests({ ...change, fact });
+        const question = change.op === "put" && fact.kind === "link"
+          ? [linkQuestion(fact.name)]
+          : [];
+        batches.get(fact.where)?.post([...requests, ...question], (replies) => {
+          const refused = replies.slice(0, requests.length).find(({ errno }) => errno !== 0);
+          outcomes[at] = outcome(change, refused);
+          const told = replies[requests.length];
+          if (told !== undefined) this.#space(fact.where).learn(answeredLink(told));
+        });
+      });
+      // It has another end, in another namespace, on which a later change may rest.
+      if (fact.kind === "link" && fact.driver.kind === "veth") flush();
     }
     flush();
     return outcomes;
@@ -301,7 +260,7 @@ export class Kernel implements Disposable {
    */
   async applySlow(change: Change & { readonly fact: LinkLevelFact }): Promise<Outcome> {
     try {
-      const [request] = this.#requests(change, () => {});
+      const [request] = this.#requests(change);
       if (request === undefined) return { change };
       const answer = await this.#space(change.fact.where).socket.requestSlow(request);
       return outcome(change, answer.errno === 0 ? undefined : answer);
@@ -311,14 +270,11 @@ export class Kernel implements Disposable {
     }
   }
 
-  #requests(change: Change & { readonly fact: LinkLevelFact }, flush: () => void): Request[] {
+  #requests(change: Change & { readonly fact: LinkLevelFact }): Request[] {
     const { fact } = change;
     const names = {
       index: (where: Where, name: string): number => {
-        const space = this.#space(where);
-        // A link of this very batch gets its index when the kernel makes it.
-        if (!space.known(name)) flush();
-        const index = space.index(name);
+        const index = this.#space(where).index(name);
         if (index !== undefined) return index;
         throw new OpError(deed(change), describe(fact), {
           code: ErrorCode.kernel,
@@ -378,6 +334,45 @@ function chainFacts(space: Namespace, where: Where, chains: Scope["chains"] = []
     saved.set(key, text);
     return { kind: "chain", where, ...chain, text: chainText(text, chain) };
   });
+}
+
+type FileFact = Extract<Fact, { readonly kind: "sysctl" | "rules" | "chain" }>;
+
+/** Facts that are no netlink messages of ours. */
+function isFile(fact: Fact): fact is FileFact {
+  return fact.kind === "sysctl" || fact.kind === "rules" || fact.kind === "chain";
+}
+
+/** The links whose indexes a fact's message has in it. */
+function linksOf(fact: LinkLevelFact): readonly string[] {
+  switch (fact.kind) {
+    case "link":
+      return fact.driver.kind === "vxlan" && fact.driver.underlay !== undefined
+        ? [fact.driver.underlay]
+        : [];
+    case "port":
+      return [fact.bridge];
+    case "up":
+      return [];
+    case "route":
+      return fact.dev === undefined ? [] : [fact.dev];
+    case "vlan":
+    case "address":
+    case "neighbour":
+    case "fdb":
+      return [fact.dev];
+  }
+}
+
+/** What becomes of a change when the step is taken, or cannot be. */
+function attempt(change: Change, step: () => void): Outcome {
+  try {
+    step();
+    return { change };
+  } catch (e) {
+    if (!(e instanceof OpError)) throw e;
+    return isDone(change, e.errno ?? 0) ? { change } : { change, error: e };
+  }
 }
 
 function lineCount(text: string): number {

@@ -13,8 +13,9 @@ const SYMBOLS = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
   // int setns(int fd, int nstype) — sched.h
   setns: { parameters: ["i32", "i32"], result: "i32" },
-  // void free(void *ptr) — stdlib.h
-  free: { parameters: ["pointer"], result: "void" },
+  // ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *, socklen_t *size)
+  //   — sys/socket.h
+  recvfrom: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "buffer"], result: "i64" },
   // int setsockopt(int fd, int level, int name, const void *value, socklen_t size) — sys/socket.h
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   // int close(int fd) — unistd.h

@@ -25,23 +25,10 @@ const SYMBOLS = {
   nl_connect: { parameters: ["pointer", "i32"], result: "i32" },
   // int nl_sendto(struct nl_sock *, void *buf, size_t size) — bytes or -NLE_*
   nl_sendto: { parameters: ["pointer", "buffer", "usize"], result: "i32" },
-  // int nl_recv(struct nl_sock *, struct sockaddr_nl *, unsigned char **buf, struct ucred **)
-  //   — bytes or -NLE_*; *buf is malloc'd for us
-  nl_recv: { parameters: ["pointer", "buffer", "buffer", "pointer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The opened table; see {@link libnl}. */
 export type Libnl = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
-
-/** `NLE_*` results of libnl that we branch on, netlink/errno.h. They are no errnos. */
-export const Nle = {
-  /** A signal came. */
-  INTR: 2,
-  /** Nothing arrived within the time limit. */
-  AGAIN: 4,
-  /** The receive buffer overran (libnl's word for ENOBUFS). */
-  NOMEM: 5,
-} as const;
 
 const SONAME = "libnl-3.so.200";
 

@@ -18,7 +18,6 @@ import {
   readConntrack,
   writeConntrack,
 } from "./netlink/conntrack.ts";
-import { Flag } from "./netlink/message.ts";
 import {
   NETLINK_NETFILTER,
   NfProto,
@@ -46,6 +45,7 @@ export class Netfilter implements Disposable {
     const answers = this.#socket.request(objects.map((object) => ({
       type: nftQuestion(object),
       flags: 0,
+      question: true,
       body: (out) => writeNftObject(out, object),
     })));
     return answers.some(({ errno }) => errno === 0);
@@ -64,9 +64,8 @@ export class Netfilter implements Disposable {
       protocol: UDP,
       port,
     };
-    const { bodies, errno } = this.#socket.ask({
+    const { bodies, errno } = this.#socket.dump({
       type: ConntrackMessage.GET,
-      flags: Flag.DUMP,
       body: (out) => writeConntrack(out, flowQuestion(flow)),
     });
     if (errno !== 0) throw refused("list", port, errno);

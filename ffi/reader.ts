@@ -15,7 +15,6 @@ import {
   readBridgeLink,
   writeBridgeLink,
 } from "./netlink/link_vlan.ts";
-import { Flag } from "./netlink/message.ts";
 import {
   NeighbourFlag,
   NeighbourState,
@@ -23,8 +22,7 @@ import {
   writeNeighbour,
 } from "./netlink/neighbour.ts";
 import { firstNextHop, readRoute, RouteFlag, RouteType, writeRoute } from "./netlink/route.ts";
-import type { NetlinkSocket, Request } from "./netlink/socket.ts";
-import { Errno } from "./errno.ts";
+import type { NetlinkSocket, Reply, Request } from "./netlink/socket.ts";
 import { Af, Rtm } from "./requests.ts";
 
 /** A link as the kernel tells it. */
@@ -70,20 +68,30 @@ function toLink(bytes: Uint8Array): Link {
 /** All links of the socket's namespace, in the kernel's order. */
 export function readLinks(socket: NetlinkSocket): Link[] {
   const message = { attributes: { extMask: SKIP_STATS } };
-  const request = dump(Rtm.GETLINK, (out) => writeLink(out, message));
-  return socket.ask(request).bodies.map(toLink);
+  const { bodies } = socket.dump({ type: Rtm.GETLINK, body: (out) => writeLink(out, message) });
+  return bodies.map(toLink);
 }
 
 /** One link by name, or undefined. */
 export function readLinkByName(socket: NetlinkSocket, name: string): Link | undefined {
+  const [answer] = socket.request([linkQuestion(name)]);
+  return answer === undefined ? undefined : answeredLink(answer);
+}
+
+/** Asks for one link by name. */
+export function linkQuestion(name: string): Request {
   const message = { attributes: { name, extMask: SKIP_STATS } };
-  const answer = socket.ask({
+  return {
     type: Rtm.GETLINK,
     flags: 0,
+    question: true,
     body: (out) => writeLink(out, message),
-  });
-  const [body] = answer.bodies;
-  return answer.errno === Errno.ENODEV || body === undefined ? undefined : toLink(body);
+  };
+}
+
+/** The answer to {@link linkQuestion}; undefined when there is none of that name. */
+export function answeredLink({ body }: Reply): Link | undefined {
+  return body === undefined ? undefined : toLink(body);
 }
 
 /** The facts that one link tells: itself, whether it is up, whose port it is. */
@@ -144,7 +152,10 @@ export function vlanFacts(
   index: number,
 ): Fact[] {
   const message = { family: Af.BRIDGE, attributes: { extMask: FILTER_BRIDGE_VLAN } };
-  const { bodies } = socket.ask(dump(Rtm.GETLINK, (out) => writeBridgeLink(out, message)));
+  const { bodies } = socket.dump({
+    type: Rtm.GETLINK,
+    body: (out) => writeBridgeLink(out, message),
+  });
   return bodies.map(readBridgeLink).filter((link) => link.index === index)
     .flatMap(({ attributes }) => attributes.vlans ?? [])
     .map(({ vid, flags }) => ({
@@ -169,24 +180,25 @@ export interface Address {
   readonly broadcast?: Ip;
 }
 
+/** The families whose addresses we know; a kernel may tell of more. */
+const INTERNET: readonly number[] = [Af.INET, Af.INET6];
+
 /** Addresses of both families; of one link when its index is given. */
 export function readAddresses(socket: NetlinkSocket, index = 0): Address[] {
-  return [Af.INET, Af.INET6].flatMap((family) => {
-    const message: AddressMessage = { family, index, attributes: {} };
-    const { bodies } = socket.ask(dump(Rtm.GETADDR, (out) => writeAddress(out, message)));
-    return bodies.flatMap((body) => {
-      const address = readAddress(body);
-      const { local, address: peer, broadcast, flags } = address.attributes;
-      const ip = local ?? peer;
-      return ip === undefined ? [] : [{
-        index: address.index,
-        ip,
-        length: address.prefixLength,
-        flags: flags ?? address.flags,
-        scope: address.scope,
-        ...(broadcast === undefined ? {} : { broadcast }),
-      }];
-    });
+  const message: AddressMessage = { index, attributes: {} };
+  const { bodies } = socket.dump({ type: Rtm.GETADDR, body: (out) => writeAddress(out, message) });
+  return bodies.flatMap((body) => {
+    const address = readAddress(body);
+    const { local, address: peer, broadcast, flags } = address.attributes;
+    const ip = local ?? peer;
+    return ip === undefined || !INTERNET.includes(address.family) ? [] : [{
+      index: address.index,
+      ip,
+      length: address.prefixLength,
+      flags: flags ?? address.flags,
+      scope: address.scope,
+      ...(broadcast === undefined ? {} : { broadcast }),
+    }];
   });
 }
 
@@ -208,7 +220,7 @@ export function routeFacts(
 ): Fact[] {
   return ([4, 6] as const).flatMap((family) => {
     const message = { family: familyNumber(family), table: MAIN_TABLE, attributes: {} };
-    const { bodies } = socket.ask(dump(Rtm.GETROUTE, (out) => writeRoute(out, message)));
+    const { bodies } = socket.dump({ type: Rtm.GETROUTE, body: (out) => writeRoute(out, message) });
     return bodies.flatMap((body) => {
       const route = readRoute(body);
       const { destination, priority, preferredSource, metrics, multipath } = route.attributes;
@@ -245,12 +257,13 @@ export function readRouteTo(socket: NetlinkSocket, ip: Ip): number | undefined {
     destinationLength: FAMILIES[family].bits,
     attributes: { destination: ip },
   };
-  const { bodies: [body], errno } = socket.ask({
+  const [answer] = socket.request([{
     type: Rtm.GETROUTE,
     flags: 0,
+    question: true,
     body: (out) => writeRoute(out, message),
-  });
-  return errno !== 0 || body === undefined ? undefined : readRoute(body).attributes.oif;
+  }]);
+  return answer?.body === undefined ? undefined : readRoute(answer.body).attributes.oif;
 }
 
 function familyNumber(family: Family): number {
@@ -266,7 +279,10 @@ export function neighbourFacts(
 ): Fact[] {
   return [Af.INET, Af.INET6].flatMap((family) => {
     const message = { family, attributes: { ifindex: index } };
-    const { bodies } = socket.ask(dump(Rtm.GETNEIGH, (out) => writeNeighbour(out, message)));
+    const { bodies } = socket.dump({
+      type: Rtm.GETNEIGH,
+      body: (out) => writeNeighbour(out, message),
+    });
     return bodies.flatMap((body) => {
       const entry = readNeighbour(body);
       const { destination, address } = entry.attributes;
@@ -285,7 +301,10 @@ export function fdbFacts(
   index: number,
 ): Fact[] {
   const message = { family: Af.BRIDGE, attributes: { ifindex: index } };
-  const { bodies } = socket.ask(dump(Rtm.GETNEIGH, (out) => writeNeighbour(out, message)));
+  const { bodies } = socket.dump({
+    type: Rtm.GETNEIGH,
+    body: (out) => writeNeighbour(out, message),
+  });
   return bodies.flatMap((body) => {
     const entry = readNeighbour(body);
     const { destination, address } = entry.attributes;
@@ -294,8 +313,4 @@ export function fdbFacts(
     if (destination === undefined || address === undefined) return [];
     return [{ kind: "fdb" as const, where, dev, mac: address, remote: destination }];
   });
-}
-
-function dump(type: number, body: Request["body"]): Request {
-  return { type, flags: Flag.DUMP, body };
 }

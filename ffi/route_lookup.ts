@@ -34,13 +34,15 @@ export function lookUp(
     return { kind: "none", errno: Errno.ENODEV, words: `there is no link ${question.iif}` };
   }
   const ask = (flags: number): ReturnType<typeof readRoute> | RouteAnswer => {
-    const { bodies: [body], errno, words } = socket.ask({
+    const [answer] = socket.request([{
       type: Rtm.GETROUTE,
       flags: 0,
+      question: true,
       body: (out) => writeRoute(out, messageOf(question, iif, flags)),
-    });
-    if (errno === 0 && body !== undefined) return readRoute(body);
-    return { kind: "none", errno, words: words ?? wordsOf(errno, question) };
+    }]);
+    if (answer?.body !== undefined) return readRoute(answer.body);
+    const errno = answer?.errno ?? 0;
+    return { kind: "none", errno, words: answer?.words ?? wordsOf(errno, question) };
   };
   const route = ask(RouteFlag.LOOKUP_TABLE);
   if ("kind" in route) return route;

@@ -104,7 +104,7 @@ export class Traffic implements Disposable {
   /** The limit of what a link sends; undefined when it has none. @throws {OpError} */
   limitOf({ index }: Link): Bucket | undefined {
     // Asked for one link, many kernels send the answer to a multicast group instead of us.
-    const { bodies } = this.#socket.ask(traffic(TrafficRtm.GETQDISC, Flag.DUMP, { index }));
+    const { bodies } = this.#socket.dump(traffic(TrafficRtm.GETQDISC, 0, { index }));
     const root = bodies.map(readTraffic).find((qdisc) =>
       qdisc.index === index && qdisc.parent === Parent.ROOT
     );
@@ -136,7 +136,7 @@ export class Traffic implements Disposable {
   /** Indexes of the links that get what this one receives. @throws {OpError} */
   redirectionsOf({ index }: Link): readonly number[] {
     const message = { index, parent: INGRESS };
-    const { bodies } = this.#socket.ask(traffic(TrafficRtm.GETTFILTER, Flag.DUMP, message));
+    const { bodies } = this.#socket.dump(traffic(TrafficRtm.GETTFILTER, 0, message));
     return bodies.flatMap((body) =>
       readTraffic(body).u32?.actions?.first?.mirred?.parameters?.target ?? []
     );

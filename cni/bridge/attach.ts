@@ -17,8 +17,9 @@ import {
   type Pod,
   podFacts,
 } from "../../engine/pod.ts";
+import type { Mac } from "../../engine/mac.ts";
 import { Errno } from "../../ffi/errno.ts";
-import { Kernel, type Outcome } from "../../ffi/kernel.ts";
+import { Kernel, type Link, type Outcome } from "../../ffi/kernel.ts";
 import { delegate, delegateAdd } from "../delegate.ts";
 import type { Request } from "../plugin.ts";
 import { EMPTY_RESULT, needsAddress, type Result, type ResultIp } from "../result.ts";
@@ -50,20 +51,31 @@ export async function attach(request: Request): Promise<Result> {
   const reserved = await reserve(request, config, undo);
   const ips = withGateways(reserved.ips, config);
   const routes = withDefaults(reserved, ips, config);
-  const pod = inVlan(request, config, kernel, podOf(request, config, kernel, ips, routes), vlan);
   const guard = config.macSpoofCheck ? (await import("./mac_spoof.ts")).guardMac : undefined;
-  const made = build(request, config, kernel, pod, undo, guard, vlan);
+  const gateways = config.isGateway ? ips.flatMap(gatewayInet) : [];
+  const gatewayDev = gatewayOfVlan(request, config, kernel, gateways, vlan);
+  const have = kernel.read({
+    links: [config.bridge],
+    addresses: [gatewayDev ?? config.bridge],
+    sysctls: [`net/ipv6/conf/${config.bridge}/accept_ra`, ...forwardingKeys(gateways)],
+  });
+  const bridge = bridgeOf(config, have, gateways, gatewayDev);
+  const pod = podOf(request, config, bridge, ips, routes);
+  const made = build(request, config, kernel, pod, have, undo, guard, vlan);
   if (config.ipMasq && ips.length > 0) {
     const { masquerade } = await import("./masquerade.ts");
     await masquerade(request, config.ipMasqBackend, ips.map(({ address }) => address), undo);
   }
-  await portUp(kernel, request, made.hostEnd);
+  const outside = [bridge.name, made.hostEnd, ...gatewayDev === undefined ? [] : [gatewayDev]];
+  const links = pod.up
+    ? await portUp(kernel, request, made.hostEnd, outside)
+    : kernel.named("host", outside);
   const inet6 = ips.some(({ gateway }) => gateway !== undefined && familyOf(gateway) === 6);
   if (inet6) await addressesSettled(kernel, request);
 
   const result = {
     ...EMPTY_RESULT,
-    interfaces: interfacesOf(request, kernel, made),
+    interfaces: interfacesOf(request, outside, links, made.mac),
     ips: ips.map((ip) => ({ ...ip, interface: 2 })),
     routes,
     dns: config.dns ?? reserved.dns,
@@ -132,44 +144,55 @@ function newBridge({ bridge, mtu }: BridgeConfig): LinkFact {
   };
 }
 
-/** With a VLAN of its own a pod has another gateway than the bridge. */
-function inVlan(
+/** With a VLAN of its own a pod has another gateway than the bridge; made when it is missing. */
+function gatewayOfVlan(
   request: Request,
-  { vlan: vlans }: BridgeConfig,
+  { bridge, vlan: vlans }: BridgeConfig,
   kernel: Kernel,
-  pod: Pod,
+  gateways: readonly Inet[],
   vlan: typeof Vlan | undefined,
-): Pod {
-  const { bridge } = pod;
-  if (vlan === undefined || vlans?.access === undefined || bridge.gateways.length === 0) return pod;
-  const access = { ...vlans, access: vlans.access };
-  const gatewayDev = vlan.ensureVlanGateway(request, kernel, bridge.name, access);
-  return { ...pod, bridge: { ...bridge, gatewayDev } };
+): string | undefined {
+  if (vlan === undefined || vlans?.access === undefined || gateways.length === 0) return undefined;
+  return vlan.ensureVlanGateway(request, kernel, bridge, { ...vlans, access: vlans.access });
+}
+
+/** The bridge as the pod needs it. */
+function bridgeOf(
+  config: BridgeConfig,
+  have: readonly Fact[],
+  gateways: readonly Inet[],
+  gatewayDev: string | undefined,
+): Pod["bridge"] {
+  const exists = have.some((fact) => fact.kind === "link");
+  return {
+    name: config.bridge,
+    // An existing bridge keeps its MTU and its MAC address.
+    ...(exists ? {} : { ...mtuOf(config), mac: randomMac() }),
+    promisc: config.promiscMode,
+    hairpin: config.hairpinMode,
+    isolated: config.portIsolation,
+    gateways,
+    ...(gatewayDev === undefined ? {} : { gatewayDev }),
+  };
+}
+
+function mtuOf({ mtu }: BridgeConfig): { readonly mtu?: number } {
+  return mtu === undefined ? {} : { mtu };
 }
 
 /** What the pod is to be; the name of its host end is chosen later. */
 function podOf(
   request: Request,
   config: BridgeConfig,
-  kernel: Kernel,
+  bridge: Pod["bridge"],
   ips: readonly ResultIp[],
   routes: Result["routes"],
 ): Pod {
-  const exists = kernel.link("host", config.bridge) !== undefined;
-  const mtu = config.mtu === undefined ? {} : { mtu: config.mtu };
   return {
-    bridge: {
-      name: config.bridge,
-      // An existing bridge keeps its MTU and its MAC address.
-      ...(exists ? {} : { ...mtu, mac: randomMac() }),
-      promisc: config.promiscMode,
-      hairpin: config.hairpinMode,
-      isolated: config.portIsolation,
-      gateways: config.isGateway ? ips.flatMap(gatewayInet) : [],
-    },
+    bridge,
     hostEnd: "",
     name: request.ifname,
-    ...mtu,
+    ...mtuOf(config),
     ...(config.mac === undefined ? {} : { mac: config.mac }),
     up: !config.disableContainerInterface,
     addresses: ips.map(({ address, gateway }) => ({
@@ -185,22 +208,18 @@ function gatewayInet({ address, gateway }: ResultIp): Inet[] {
   return gateway === undefined ? [] : [inetOf(gateway, lengthOf(address))];
 }
 
-/** Makes the links, then what hangs on them; tells the pod with the name of its host end. */
+/** Makes the links, then what hangs on them; tells the host end, and the pod's MAC address. */
 function build(
   request: Request,
   config: BridgeConfig,
   kernel: Kernel,
   pod: Pod,
+  have: readonly Fact[],
   undo: AsyncDisposableStack,
   guard: typeof guardMac | undefined,
   vlan: typeof Vlan | undefined,
-): Pod {
+): { readonly hostEnd: string; readonly mac?: Mac } {
   const { bridge } = pod;
-  const have = kernel.read({
-    links: [bridge.name],
-    addresses: [bridge.gatewayDev ?? bridge.name],
-    sysctls: [`net/ipv6/conf/${bridge.name}/accept_ra`, ...forwardingKeys(bridge.gateways)],
-  });
   const replaced = replacedAddresses(request, config, pod, have);
   request.call.operation?.note("link");
   for (let tries = 1;; tries++) {
@@ -211,7 +230,7 @@ function build(
     const taken = makeLinks(request, kernel, links, undo);
     if (taken && tries < NAME_TRIES) continue;
     if (taken) throw failed(request, "failed to make veth pair: no free name for its host end");
-    const mac = guard && kernel.link("pod", request.ifname)?.mac;
+    const mac = kernel.known("pod", request.ifname)?.mac;
     if (mac !== undefined) guard?.(request, named.hostEnd, mac, undo);
     let rest = changes.filter((change) => !links.includes(change));
     if (vlan !== undefined && config.vlan !== undefined) {
@@ -222,7 +241,7 @@ function build(
     }
     finish(request, kernel, [...replaced, ...rest]);
     fixBridgeMac(request, kernel, bridge.name, have, changes);
-    return named;
+    return { hostEnd: named.hostEnd, ...(mac === undefined ? {} : { mac }) };
   }
 }
 
@@ -314,16 +333,22 @@ function fixBridgeMac(
   finish(request, kernel, [{ op: "put", fact: { ...older, mac }, had: older }]);
 }
 
-function interfacesOf(request: Request, kernel: Kernel, pod: Pod): Result["interfaces"] {
-  const withMac = (where: "host" | "pod", name: string): { name: string; mac?: string } => {
-    const mac = kernel.link(where, name)?.mac;
-    return mac === undefined ? { name } : { name, mac };
+/** @param outside the names of the bridge, the host end, and the gateway's device if there is one. */
+function interfacesOf(
+  { ifname, netns }: Request,
+  [bridge = "", hostEnd = "", ...more]: readonly string[],
+  links: readonly Link[],
+  mac: Mac | undefined,
+): Result["interfaces"] {
+  const told = (name: string): { name: string; mac?: string } => {
+    const found = links.find((link) => link.name === name)?.mac;
+    return found === undefined ? { name } : { name, mac: found };
   };
   return [
-    withMac("host", pod.bridge.name),
-    withMac("host", pod.hostEnd),
-    { ...withMac("pod", request.ifname), sandbox: request.netns },
-    ...(pod.bridge.gatewayDev === undefined ? [] : [withMac("host", pod.bridge.gatewayDev)]),
+    told(bridge),
+    told(hostEnd),
+    { name: ifname, ...(mac === undefined ? {} : { mac }), sandbox: netns },
+    ...more.map(told),
   ];
 }
 

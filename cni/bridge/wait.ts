@@ -6,9 +6,9 @@
  */
 
 import { ErrorCode, OpError } from "../../engine/errors.ts";
-import type { Kernel } from "../../ffi/kernel.ts";
+import type { Kernel, Link } from "../../ffi/kernel.ts";
 import { AddressFlag } from "../../ffi/netlink/address.ts";
-import { Iff, OperState } from "../../ffi/netlink/link.ts";
+import { OperState } from "../../ffi/netlink/link.ts";
 import type { Request } from "../plugin.ts";
 
 /** How long the port may take to come up, ms. */
@@ -29,15 +29,23 @@ async function until(patience: number, holds: () => boolean): Promise<boolean> {
 }
 
 /**
- * Waits until the pod's host end is operational; a pod whose interface stays down is not waited
- * for.
+ * Waits until a pod's host end is operational.
  *
+ * @returns The links of these names as they are then.
  * @throws {OpError} when it does not come up.
  */
-export async function portUp(kernel: Kernel, request: Request, hostEnd: string): Promise<void> {
-  if (((kernel.link("pod", request.ifname)?.flags ?? 0) & Iff.UP) === 0) return;
-  const isUp = (): boolean => kernel.link("host", hostEnd)?.operstate === OperState.UP;
-  if (await until(PORT_PATIENCE, isUp)) return;
+export async function portUp(
+  kernel: Kernel,
+  request: Request,
+  hostEnd: string,
+  names: readonly string[],
+): Promise<readonly Link[]> {
+  let links: readonly Link[] = [];
+  const isUp = (): boolean => {
+    links = kernel.named("host", names);
+    return links.some(({ name, operstate }) => name === hostEnd && operstate === OperState.UP);
+  };
+  if (await until(PORT_PATIENCE, isUp)) return links;
   throw new OpError("attach", `${request.containerId} ${request.ifname}`, {
     code: ErrorCode.plugin,
     kernel: `bridge port in error state: ${hostEnd} is not up after ${PORT_PATIENCE} ms`,

@@ -2,15 +2,16 @@
  * One netlink socket: requests in batches, each answered by its own acknowledgement; dumps that
  * are read again when the kernel says they were interrupted; multicast groups.
  *
- * libnl carries the bytes; what they mean is decided by our tables.
+ * libnl makes the socket and sends; what comes is received into one buffer for all sockets, since
+ * libnl would look at each datagram twice. What the bytes mean is decided by our tables.
  *
  * @module
  */
 
 import { ErrorCode, OpError } from "../../engine/errors.ts";
-import { errnoText } from "../errno.ts";
+import { Errno, errnoText } from "../errno.ts";
 import { errno, libc } from "../libc.ts";
-import { libnl, libnlOffThread, Nle, nlText } from "../libnl.ts";
+import { libnl, libnlOffThread, nlText } from "../libnl.ts";
 import { Writer } from "./codec.ts";
 import {
   type Answer,
@@ -56,6 +57,18 @@ const BATCH_MESSAGES = 64;
 /** Bytes in one send: below the default send buffer (212,992). */
 const BATCH_BYTES = 64 << 10;
 
+/** Bytes of the largest datagram that is expected: the kernel fills dumps up to 32 KiB. */
+const LARGEST_DATAGRAM = 64 << 10;
+
+/** `MSG_TRUNC`, sys/socket.h: tell a datagram's whole length. */
+const MSG_TRUNC = 0x20;
+
+/** Size of `struct sockaddr_nl`, and where its `nl_pid` stands. */
+const SENDER = { size: 12, portAt: 4 } as const;
+
+/** What is received lies here until it is copied, at once. Made by the first socket. */
+let incoming: Uint8Array<ArrayBuffer> | undefined;
+
 /** How often an interrupted dump is read again before we give up. */
 const DUMP_TRIES = 5;
 
@@ -68,8 +81,16 @@ export class Overrun extends Error {
 export interface Request {
   readonly type: number;
   readonly flags: number;
+  /** It asks for one object: the answer is that object, and no acknowledgement. */
+  readonly question?: true;
   /** Appends what follows the netlink header. */
   readonly body: (out: Writer) => void;
+}
+
+/** What one request brought. */
+export interface Reply extends Answer {
+  /** The object that a question asked for. */
+  readonly body?: Uint8Array;
 }
 
 /** Threads of Deno's pool that may wait for the kernel; it needs the others for files and names. */
@@ -95,9 +116,11 @@ async function fewAtOnce<T>(work: () => Promise<T>): Promise<T> {
 /** A connected netlink socket. It stays in the network namespace it was made in. */
 export class NetlinkSocket implements Disposable {
   #socket: Deno.PointerValue;
+  /** The descriptor, for the daemon's poll. */
+  readonly fd: number;
   readonly #out = new Writer();
-  readonly #sender = new Uint8Array(12);
-  readonly #received = new BigUint64Array(1);
+  readonly #sender = new Uint8Array(SENDER.size);
+  readonly #senderSize = new Uint8Array([SENDER.size, 0, 0, 0]);
   #sequence = 0;
   #port = 0;
 
@@ -113,6 +136,7 @@ export class NetlinkSocket implements Disposable {
     undo.use(this);
     const connected = nl.nl_connect(this.#socket, protocol);
     if (connected < 0) throw failure("connect netlink socket", `${protocol}`, nlText(connected));
+    this.fd = nl.nl_socket_get_fd(this.#socket);
     const time = new BigInt64Array([BigInt(PATIENCE_SECONDS), 0n]);
     this.#option(SocketOption.SOL_SOCKET, SocketOption.SO_RCVTIMEO, time);
     for (const name of SWITCHED_ON) {
@@ -135,11 +159,6 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
-  /** The descriptor, for the daemon's poll. */
-  get fd(): number {
-    return libnl().nl_socket_get_fd(this.#socket);
-  }
-
   /** Our address as the kernel writes it into what our requests cause; 0 before its first answer. */
   get port(): number {
     return this.#port;
@@ -152,23 +171,25 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Sends requests and waits for the acknowledgement of each.
+   * Sends requests and waits for the answer to each. The kernel works on them one after the other,
+   * so that a question may ask for what the request before it has made.
    *
    * @returns One answer for each request, in their order.
    * @throws {OpError} when the socket itself fails; {@link Overrun} when answers were lost.
    */
-  request(requests: readonly Request[]): Answer[] {
-    const answers: Answer[] = [];
+  request(requests: readonly Request[]): Reply[] {
+    const answers: Reply[] = [];
     for (let at = 0; at < requests.length;) {
       const first = this.#sequence + 1;
       this.#out.clear();
       let count = 0;
       for (; at + count < requests.length && count < BATCH_MESSAGES; count++) {
         if (this.#out.length > BATCH_BYTES) break;
-        this.#write(requests[at + count] as Request, Flag.ACK);
+        const request = requests[at + count] as Request;
+        this.#write(request, request.question === true ? 0 : Flag.ACK);
       }
       this.#send();
-      answers.push(...this.#acknowledgements(first, count));
+      answers.push(...this.#answers(first, requests.slice(at, at + count)));
       at += count;
     }
     return answers;
@@ -189,7 +210,7 @@ export class NetlinkSocket implements Disposable {
     const { nl_sendto } = libnlOffThread();
     const sent = await fewAtOnce(() => nl_sendto(socket, bytes, BigInt(bytes.length)));
     if (sent < 0) throw failure("send", "netlink request", nlText(sent));
-    const [answer] = this.#acknowledgements(this.#sequence, 1);
+    const [answer] = this.#answers(this.#sequence, [request]);
     return answer as Answer;
   }
 
@@ -209,31 +230,35 @@ export class NetlinkSocket implements Disposable {
     if (sent < 0) throw failure("send", "netlink request", nlText(sent));
   }
 
-  #acknowledgements(first: number, count: number): Answer[] {
-    const answers = new Array<Answer>(count);
-    for (let missing = count; missing > 0;) {
+  /** @param asked the requests, whose first has the sequence number `first`. */
+  #answers(first: number, asked: readonly Request[]): Reply[] {
+    const answers = new Array<Reply>(asked.length);
+    for (let missing = asked.length; missing > 0;) {
       for (const message of this.receive()) {
         const index = message.sequence - first;
+        const request = asked[index];
         this.#port = message.port;
-        if (message.type !== Control.ERROR || index < 0 || index >= count) continue;
+        if (request === undefined) continue;
+        const isAnswer = message.type === Control.ERROR;
+        // Requests that are acknowledged may also tell what they did.
+        if (!isAnswer && request.question !== true) continue;
         if (answers[index] === undefined) missing--;
-        answers[index] = readAnswer(message);
+        answers[index] = isAnswer ? readAnswer(message) : { errno: 0, body: message.body };
       }
     }
     return answers;
   }
 
   /**
-   * Asks one question that is answered by messages: a single object, or a dump.
+   * Asks for a list.
    *
-   * @returns The bodies of the answers of that type; for a refusal, the error number and words.
-   * @throws {OpError} when the socket itself fails; {@link Overrun} when a dump kept changing.
+   * @returns The bodies of the answers; for a refusal, the error number and words.
+   * @throws {OpError} when the socket itself fails; {@link Overrun} when the list kept changing.
    */
-  ask(request: Request): { readonly bodies: readonly Uint8Array[] } & Answer {
-    const dump = (request.flags & Flag.DUMP) === Flag.DUMP;
+  dump(request: Omit<Request, "flags">): { readonly bodies: readonly Uint8Array[] } & Answer {
     for (let tries = 0; tries < DUMP_TRIES; tries++) {
       this.#out.clear();
-      this.#write(request, dump ? 0 : Flag.ACK);
+      this.#write({ ...request, flags: Flag.DUMP }, 0);
       this.#send();
       const answer = collect(() => this.receive(), this.#sequence);
       if (!answer.interrupted) return answer;
@@ -260,22 +285,26 @@ export class NetlinkSocket implements Disposable {
    * @throws as {@link NetlinkSocket.receive}, but for the time limit.
    */
   poll(): Message[] | undefined {
-    const nl = libnl();
-    let size: number;
-    do {
-      size = nl.nl_recv(this.#socket, this.#sender, new Uint8Array(this.#received.buffer), null);
-    } while (size === -Nle.INTR);
-    if (size === -Nle.AGAIN || size === 0) return undefined;
-    if (size === -Nle.NOMEM) throw new Overrun("the netlink receive queue overran");
-    if (size < 0) throw failure("receive", "netlink answer", nlText(size));
-    const at = Deno.UnsafePointer.create(this.#received[0] ?? 0n);
-    if (at === null) return [];
-    const bytes = new Uint8Array(size);
-    new Deno.UnsafePointerView(at).copyInto(bytes);
-    libc().free(at);
-    // `nl_pid` of the sender, struct sockaddr_nl: only the kernel's word counts.
-    const fromKernel = this.#sender.subarray(4, 8).every((byte) => byte === 0);
-    return fromKernel ? [...messages(bytes)] : [];
+    incoming ??= new Uint8Array(LARGEST_DATAGRAM);
+    const { recvfrom } = libc();
+    const [room, flags] = [BigInt(incoming.length), MSG_TRUNC];
+    for (;;) {
+      const size = Number(
+        recvfrom(this.fd, incoming, room, flags, this.#sender, this.#senderSize),
+      );
+      if (size < 0) {
+        const code = errno();
+        if (code === Errno.EINTR) continue;
+        if (code === Errno.EAGAIN) return undefined;
+        if (code === Errno.ENOBUFS) throw new Overrun("the netlink receive queue overran");
+        throw failure("receive", "netlink answer", errnoText(code), code);
+      }
+      if (size > incoming.length) throw new Overrun(`a netlink datagram of ${size} bytes was cut`);
+      // Only the kernel's word counts.
+      const fromKernel = this.#sender.subarray(SENDER.portAt, SENDER.portAt + 4)
+        .every((byte) => byte === 0);
+      return fromKernel ? [...messages(incoming.slice(0, size))] : [];
+    }
   }
 
   [Symbol.dispose](): void {

@@ -17,6 +17,11 @@ function linkRequest(type: number, flags: number, name: string, kind = "bridge")
   return { type, flags, body: (out) => writeLink(out, { attributes: { name, ...info } }) };
 }
 
+const ALL = {
+  type: Rtm.GETLINK,
+  body: (out) => writeLink(out, { attributes: {} }),
+} as const satisfies Omit<Request, "flags">;
+
 kernelTest("request: each request has its own answer, in their order", () => {
   using socket = new NetlinkSocket();
   const create = Flag.CREATE | Flag.EXCL;
@@ -37,49 +42,45 @@ kernelTest("request: each request has its own answer, in their order", () => {
   assert.deepEqual(socket.request([]), []);
 });
 
-kernelTest("ask: one object, a refusal, or a dump", () => {
+kernelTest(
+  "request: a question is answered by what the requests before it made, or refused",
+  () => {
+    using socket = new NetlinkSocket();
+    const [made, asked, refused] = socket.request([
+      linkRequest(Rtm.NEWLINK, Flag.CREATE, "br0"),
+      { ...linkRequest(Rtm.GETLINK, 0, "br0"), question: true },
+      { ...linkRequest(Rtm.GETLINK, 0, "nosuch"), question: true },
+    ]);
+    assert.deepEqual([made, asked?.errno, refused], [{ errno: 0 }, 0, { errno: 19 }]);
+    assert.equal(asked?.body && readLink(asked.body).attributes.name, "br0");
+  },
+);
+
+kernelTest("dump: all there is", () => {
   run("ip", "link", "add", "br0", "type", "bridge");
   using socket = new NetlinkSocket();
-  const names = (request: Request): (string | undefined)[] =>
-    socket.ask(request).bodies.map((body) => readLink(body).attributes.name);
-  assert.deepEqual(names(linkRequest(Rtm.GETLINK, 0, "br0")), ["br0"]);
-  const { errno, bodies } = socket.ask(linkRequest(Rtm.GETLINK, 0, "nosuch"));
-  assert.deepEqual([errno, bodies], [19, []]);
-  const all: Request = {
-    type: Rtm.GETLINK,
-    flags: Flag.DUMP,
-    body: (out) => writeLink(out, { attributes: {} }),
-  };
-  assert.deepEqual(names(all), ["lo", "br0"]);
+  const { bodies } = socket.dump(ALL);
+  assert.deepEqual(bodies.map((body) => readLink(body).attributes.name), ["lo", "br0"]);
 });
 
-kernelTest("ask: a dump of many links comes whole, whatever datagrams it comes in", () => {
+kernelTest("dump: a list of many links comes whole, whatever datagrams it comes in", () => {
   using socket = new NetlinkSocket();
   const wanted = Array.from({ length: 60 }, (_, i) => `br${i}`);
   const made = wanted.map((name) => linkRequest(Rtm.NEWLINK, Flag.CREATE, name));
   assert.ok(socket.request(made).every(({ errno }) => errno === 0));
-  const { bodies } = socket.ask({
-    type: Rtm.GETLINK,
-    flags: Flag.DUMP,
-    body: (out) => writeLink(out, { attributes: {} }),
-  });
+  const { bodies } = socket.dump(ALL);
   assert.deepEqual(bodies.map((body) => readLink(body).attributes.name), ["lo", ...wanted]);
 });
 
-kernelTest("ask: a dump under which the list changes is whole, or an Overrun", () => {
+kernelTest("dump: a list that changes meanwhile is whole, or an Overrun", () => {
   using socket = new NetlinkSocket();
   for (let i = 0; i < 40; i++) socket.request([linkRequest(Rtm.NEWLINK, Flag.CREATE, `br${i}`)]);
   const churn = "while :; do ip link add x0 type bridge; ip link del x0; done";
   const child = Number(run("sh", "-c", `(${churn}) >/dev/null 2>&1 & echo $!`));
-  const links: Request = {
-    type: Rtm.GETLINK,
-    flags: Flag.DUMP,
-    body: (out) => writeLink(out, { attributes: {} }),
-  };
   try {
     for (let round = 0; round < 50; round++) {
       try {
-        const names = socket.ask(links).bodies.map((body) => readLink(body).attributes.name);
+        const names = socket.dump(ALL).bodies.map((body) => readLink(body).attributes.name);
         assert.equal(names.filter((name) => name?.startsWith("br")).length, 40);
       } catch (e) {
         if (!(e instanceof Overrun)) throw e;
