@@ -227,6 +227,11 @@ export function cidrOf(ip: Ip, length: number): Cidr {
   return `${ipFromNumber(family, (ipNumber(ip) >> host) << host)}/${length}` as Cidr;
 }
 
+/** The network of just this address. */
+export function hostPrefix(ip: Ip): Cidr {
+  return cidrOf(ip, FAMILIES[familyOf(ip)].bits);
+}
+
 /**
  * An address with the length of its network.
  *

@@ -16,6 +16,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> =
   routes: () => import("./routes.ts").then((m) => m.routes),
   peers: () => import("./peers.ts").then((m) => m.peers),
   leases: () => import("./leases.ts").then((m) => m.leases),
+  capture: () => import("./capture/command.ts").then((m) => m.capture),
   check: () => import("./check/check.ts").then((m) => m.check),
 };
 

@@ -40,6 +40,7 @@ import { SocketOption } from "../../ffi/netlink/socket.ts";
 import * as tc from "../../ffi/netlink/traffic_control.ts";
 import { CLONE_NEWNET, O_RDONLY_CLOEXEC } from "../../ffi/netns.ts";
 import { Af, Rtm } from "../../ffi/requests.ts";
+import { PACKET_ROWS } from "./packet_headers.ts";
 
 /** What must be equal: a C expression, and our number. */
 type Row = readonly [expression: string, ours: number];
@@ -289,6 +290,8 @@ const ERRNOS = Array.from({ length: 134 }, (_, number) => number).filter((number
   errnoText(number) !== `errno ${number}`
 );
 
+const ALL_ROWS = { ...ROWS, ...PACKET_ROWS };
+
 const PROGRAM = `
 #define _GNU_SOURCE
 #include <errno.h>
@@ -298,11 +301,17 @@ const PROGRAM = `
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/mman.h>
+#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/if_arp.h>
 #include <linux/if_bridge.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <linux/neighbour.h>
+#include <linux/net_namespace.h>
 #include <linux/netlink.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
@@ -312,7 +321,7 @@ const PROGRAM = `
 
 int main(void) {
 ${
-  Object.values(ROWS).flat().map(([expression]) => `  printf("%ld\\n", (long)(${expression}));`)
+  Object.values(ALL_ROWS).flat().map(([expression]) => `  printf("%ld\\n", (long)(${expression}));`)
     .join("\n")
 }
 ${ERRNOS.map((number) => `  printf("%s\\n", strerror(${number}));`).join("\n")}
@@ -342,7 +351,7 @@ function compileAndRun(): string[] {
 
 Deno.test("numbers are those of the C headers", async (t) => {
   const printed = compileAndRun();
-  for (const [name, rows] of Object.entries(ROWS)) {
+  for (const [name, rows] of Object.entries(ALL_ROWS)) {
     await t.step(name, () => {
       const compiled = printed.splice(0, rows.length).map(Number);
       assert.deepEqual(

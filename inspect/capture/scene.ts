@@ -1,0 +1,134 @@
+/**
+ * What a capture must know of the node before it starts: its interfaces, its pods, its overlay.
+ *
+ * @module
+ */
+
+import { type Cidr, contains, hostPrefix, type Ip, networkOf, parseIp } from "../../engine/ip.ts";
+import { Kernel } from "../../ffi/kernel.ts";
+import type { InspectContext } from "../context.ts";
+import type { PlaceFlags } from "../flags.ts";
+import { gather } from "../gather.ts";
+import { joinPeers } from "../join_peers.ts";
+import { nodeNames } from "../node_names.ts";
+import { addressesOf, DEFAULTS, type Overlay } from "../overlay.ts";
+import { namespaces, notes, reservations, viewOf } from "./find.ts";
+import { joinPods, type Pod } from "./pods.ts";
+import type { NodeLink } from "./taps.ts";
+
+/** Another node of the network. */
+export interface PeerNode {
+  readonly name?: string;
+  readonly publicIp?: Ip;
+  readonly subnet?: Cidr;
+}
+
+/** The node as a capture sees it. */
+export interface Scene {
+  readonly links: readonly NodeLink[];
+  readonly pods: readonly Pod[];
+  /** Ports of the pods' bridge whose pod was not found. */
+  readonly unknownPorts: readonly string[];
+  /** Namespaces that may not be entered: pods among them are not known. */
+  readonly refused: number;
+  readonly peers: readonly PeerNode[];
+  /** Names of links. */
+  readonly bridges: readonly string[];
+  readonly vteps: readonly string[];
+  readonly uplinks: readonly string[];
+  /** UDP ports of all VXLAN devices. */
+  readonly ports: readonly number[];
+  /** Where pods are, on this node and on others. */
+  readonly networks: readonly Cidr[];
+}
+
+/** Looks around. @throws {OpError} when the kernel cannot be read */
+export async function lookAround(context: InspectContext, flags: PlaceFlags): Promise<Scene> {
+  const { subnetFile } = flags;
+  const overlay = await gather(context, { subnetFile, peers: true, addresses: true });
+  const names = await nodeNames(context, flags);
+  using kernel = Kernel.open();
+  const links = kernel.links("host");
+  const bridge = links.find(({ name }) => name === overlay.bridge?.name);
+  const { found, refused } = namespaces();
+  const pods = joinPods({
+    links: links.map(viewOf),
+    namespaces: found,
+    reservations: reservations(),
+    notes: notes(),
+    ...(bridge === undefined ? {} : { bridge: bridge.index }),
+  });
+  const peers = joinPeers(overlay);
+  const vxlans = overlay.facts.flatMap((fact) =>
+    fact.kind === "link" && fact.driver.kind === "vxlan" ? [{ ...fact, ...fact.driver }] : []
+  );
+  const veths = new Set(pods.map(({ veth }) => veth.name));
+  const masters = new Set(pods.map(({ veth }) => veth.master));
+  const bridges = links.filter(({ index, name }) => masters.has(index) || name === bridge?.name);
+  const direct = peers.filter(({ mode }) => mode === "direct").map(({ device }) => device);
+  const underlays = vxlans.flatMap(({ underlay }) => underlay ?? []);
+  const uplinks = [...new Set([...underlays, ...direct])];
+  return {
+    links: links.map(({ index, name, mac, message: { type = 0 } }) => {
+      return { index, name, hardware: type, ...(mac && { mac }) };
+    }),
+    pods,
+    unknownPorts: links.filter(({ master, name }) =>
+      bridge !== undefined && master === bridge.index && !veths.has(name)
+    ).map(({ name }) => name),
+    refused,
+    peers: peers.map(({ publicIp, subnet }) => ({
+      ...nameOf(names.of(subnet)),
+      ...(publicIp && { publicIp }),
+      ...(subnet && { subnet }),
+    })),
+    bridges: bridges.map(({ name }) => name),
+    vteps: overlay.vteps.length > 0
+      ? overlay.vteps.map(({ name }) => name)
+      : vxlans.map(({ name }) => name),
+    uplinks: uplinks.length > 0 ? uplinks : defaultDevices(overlay),
+    ports: [...new Set(vxlans.map(({ port }) => port))].filter((port) => port > 0),
+    networks: networksOf(overlay, pods),
+  };
+}
+
+function nameOf(name: string | undefined): { readonly name?: string } {
+  return name === undefined ? {} : { name };
+}
+
+/** Where packets to the rest of the world leave. */
+function defaultDevices({ facts }: Overlay): string[] {
+  const devices = facts.flatMap((fact) =>
+    fact.kind === "route" && DEFAULTS.has(fact.dst) && fact.dev !== undefined ? [fact.dev] : []
+  );
+  return [...new Set(devices)];
+}
+
+/** The cluster's networks; without a subnet file what the bridge and the pods tell. */
+function networksOf({ networks, facts, bridge }: Overlay, pods: readonly Pod[]): Cidr[] {
+  const own = bridge === undefined ? [] : ([4, 6] as const)
+    .flatMap((family) => addressesOf(facts, bridge.name, family)).map(networkOf);
+  return [...networks, ...own, ...pods.flatMap(({ ips }) => ips.map(hostPrefix))];
+}
+
+/** All addresses of the nodes that a word means: a name, an address, a subnet, one of the pods. */
+export function peerPrefixes(peers: readonly PeerNode[], word: string): Cidr[] {
+  const ip = addressIn(word);
+  return peers
+    .filter(({ name, publicIp, subnet }) =>
+      name === word || publicIp === word || subnet === word ||
+      ip !== undefined && subnet !== undefined && contains(subnet, ip)
+    )
+    .flatMap(({ publicIp, subnet }) => [
+      ...(publicIp === undefined ? [] : [hostPrefix(publicIp)]),
+      ...(subnet === undefined ? [] : [subnet]),
+    ]);
+}
+
+function addressIn(word: string): Ip | undefined {
+  try {
+    return parseIp(word);
+  } catch {
+    return undefined; // a name, or a subnet
+  }
+}
