@@ -46,15 +46,16 @@ export class NamespaceIds implements Disposable {
    */
   of(path: string): number | undefined {
     using fd = new Fd(path);
-    const { bodies } = this.#socket.ask({
+    const [answer] = this.#socket.request([{
       type: RTM_GETNSID,
       flags: 0,
+      question: true,
       body: (out) => {
         writeStruct(out, RTGENMSG, {});
         writeAttributes(out, NAMESPACE_ID, { fd: fd.number });
       },
-    });
-    const [body] = bodies;
+    }]);
+    const body = answer?.body;
     if (body === undefined) return undefined;
     const { id = -1 } = readAttributes(NAMESPACE_ID, body.subarray(RTGENMSG.size));
     return id < 0 ? undefined : id;
