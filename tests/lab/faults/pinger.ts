@@ -8,30 +8,38 @@ import { until } from "../command.ts";
 import type { Service } from "../service.ts";
 import type { Command, Space } from "../space.ts";
 
-/** Milliseconds between two packets: what an outage is measured in. */
+/** Milliseconds between two packets, unless told otherwise: what an outage is measured in. */
 const INTERVAL = 10;
 
 /** A running ping. */
 export class Pinger implements AsyncDisposable {
   readonly #service: Service;
+  readonly #interval: number;
   #read = 0;
   /** The newest answer, counted over all the times that ping's 16 bits have run over. */
   #newest = 0;
   #answers = 0;
 
-  private constructor(service: Service) {
+  private constructor(service: Service, interval: number) {
     this.#service = service;
+    this.#interval = interval;
   }
 
   /**
    * Starts, and waits for the first answers.
    *
    * @param inside what comes before the word `ping`: how to enter a pod.
+   * @param interval milliseconds between two packets
    */
-  static async start(space: Space, inside: readonly string[], target: string): Promise<Pinger> {
-    const seconds = String(INTERVAL / 1000);
+  static async start(
+    space: Space,
+    inside: readonly string[],
+    target: string,
+    interval = INTERVAL,
+  ): Promise<Pinger> {
+    const seconds = String(interval / 1000);
     const command = [...inside, "ping", "-n", "-i", seconds, target] as unknown as Command;
-    const pinger = new Pinger(await space.start("ping", command));
+    const pinger = new Pinger(await space.start("ping", command), interval);
     try {
       await pinger.lost();
       return pinger;
@@ -52,8 +60,8 @@ export class Pinger implements AsyncDisposable {
     await until("the ping is answered", () => {
       this.#take();
       return this.#newest >= after + 3;
-    }, { every: INTERVAL, explain: () => this.#service.tail(5) });
-    return (this.#newest - newest - (this.#answers - answers)) * INTERVAL;
+    }, { every: this.#interval, explain: () => this.#service.tail(5) });
+    return (this.#newest - newest - (this.#answers - answers)) * this.#interval;
   }
 
   #take(): void {

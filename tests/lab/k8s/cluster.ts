@@ -22,14 +22,10 @@ import type { Json, KubeObject } from "./objects.ts";
 export interface Network {
   /** Short, for messages. */
   readonly name: string;
-  /** Image files that nodes need for it. */
-  readonly images?: readonly string[];
-  /** Once for each cluster, before any node: objects in the API, tokens. */
-  prepare?(cluster: Cluster): Promise<void>;
+  /** Once for each cluster: objects in the API, tokens, images. */
+  prepare(cluster: Cluster): Promise<void>;
   /** Puts it on a node that is up, and starts it. It need not be ready for anything then. */
   install(node: KubeNode, cluster: Cluster): Promise<void>;
-  /** Takes it from a node; existing pods keep what they have. */
-  remove(node: KubeNode, cluster: Cluster): Promise<void>;
 }
 
 /** What a cluster is made with. */
@@ -146,12 +142,10 @@ export class Cluster implements AsyncDisposable {
   /** Adds a node; see {@link Cluster.nodesReady}. */
   async addNode(network: Network = this.#options.network): Promise<KubeNode> {
     const { proxy = "iptables", bridgeNetfilter = true } = this.#options;
-    const images = network.images ?? [];
     const node = new KubeNode(this.#nodes.length + 1, this.plane, {
       families: this.families,
       proxy,
       bridgeNetfilter,
-      images,
     });
     this.#nodes.push(node);
     this.#stack.use(node);
@@ -162,7 +156,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Prepares the cluster for a network, once. */
   prepare(network: Network): Promise<void> {
-    const begun = this.#preparing.get(network) ?? Promise.resolve(network.prepare?.(this));
+    const begun = this.#preparing.get(network) ?? network.prepare(this);
     this.#preparing.set(network, begun);
     return begun;
   }

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { Cluster } from "./cluster.ts";
-import { Flannel } from "./networks.ts";
+import { FlannelDaemonSet } from "./networks.ts";
 import { smoke } from "./smoke.ts";
 
 Deno.test("k8s: a cluster with flannel passes the smoke test", async () => {
-  await using cluster = await Cluster.create({ nodes: 2, network: new Flannel() });
+  await using cluster = await Cluster.create({ nodes: 2, network: new FlannelDaemonSet() });
   assert.deepEqual(await smoke(cluster), []);
 });

@@ -9,12 +9,19 @@ import { parseArgs } from "node:util";
 import { Cluster, type Network } from "./cluster.ts";
 import type { Families } from "./control_plane.ts";
 import { FOLDER } from "./machine.ts";
-import { Flannel, type NetConf, TwillEtcd } from "./networks.ts";
+import {
+  Flannel,
+  FlannelDaemonSet,
+  type NetConf,
+  TwillDaemonSet,
+  TwillEtcd,
+  TwillService,
+} from "./networks.ts";
 import { smoke } from "./smoke.ts";
 
 const OPTIONS = {
   nodes: { type: "string", default: "3" },
-  network: { type: "string", default: "flannel" },
+  network: { type: "string", default: "twill" },
   backend: { type: "string", default: "vxlan" },
   families: { type: "string", default: "ipv4" },
   proxy: { type: "string", default: "iptables" },
@@ -22,7 +29,10 @@ const OPTIONS = {
 
 /** What `--network` can be. */
 const NETWORKS: Readonly<Record<string, (conf: NetConf) => Network>> = {
+  twill: (conf) => new TwillService(conf),
+  "twill-daemonset": (conf) => new TwillDaemonSet([`backend=${conf.Backend?.Type}`]),
   flannel: (conf) => new Flannel(conf),
+  "flannel-daemonset": (conf) => new FlannelDaemonSet(conf),
   "twill-etcd": (conf) => new TwillEtcd(conf),
 };
 

@@ -5,13 +5,15 @@
  * @module
  */
 
-import { until } from "../command.ts";
+import { must, until } from "../command.ts";
+import { HEALTH_PORT, TWILL } from "../node.ts";
 import type { Command } from "../space.ts";
 import type { Cluster, Network } from "./cluster.ts";
 import { type Families, rangesOf, underlay } from "./control_plane.ts";
+import { FLANNEL_OBJECTS, flannelDaemonSet, LIST } from "./flannel_manifest.ts";
+import { flannelImage, type Image, twillImage } from "./images.ts";
 import { FOLDER } from "./machine.ts";
 import type { KubeNode } from "./node.ts";
-import type { KubeObject } from "./objects.ts";
 
 /** The part of net-conf.json that a test chooses. */
 export interface NetConf {
@@ -34,15 +36,6 @@ export function netConf(families: Families, wish: NetConf = {}): Readonly<Record
 /** Where flannel and twill look for it. */
 const NET_CONF = "/etc/kube-flannel/net-conf.json";
 
-const LIST = {
-  name: "cbr0",
-  cniVersion: "0.3.1",
-  plugins: [
-    { type: "flannel", delegate: { hairpinMode: true, isDefaultGateway: true } },
-    { type: "portmap", capabilities: { portMappings: true } },
-  ],
-};
-
 /** Writes net-conf.json on a node. */
 export async function writeNetConf(
   node: KubeNode,
@@ -52,35 +45,6 @@ export async function writeNetConf(
   await node.must(["mkdir", "-p", "/etc/kube-flannel"]);
   node.machine.write(NET_CONF, JSON.stringify(netConf(cluster.families, wish)));
 }
-
-const role = (name: string, rules: readonly unknown[]): KubeObject => ({
-  apiVersion: "rbac.authorization.k8s.io/v1",
-  kind: "ClusterRole",
-  metadata: { name },
-  rules,
-});
-
-/** What flannel's manifest makes before its DaemonSet: a namespace, an account, and its rights. */
-export const FLANNEL_OBJECTS: readonly KubeObject[] = [
-  { apiVersion: "v1", kind: "Namespace", metadata: { name: "kube-flannel" } },
-  {
-    apiVersion: "v1",
-    kind: "ServiceAccount",
-    metadata: { name: "flannel", namespace: "kube-flannel" },
-  },
-  role("flannel", [
-    { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
-    { apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch"] },
-    { apiGroups: [""], resources: ["nodes/status"], verbs: ["patch"] },
-  ]),
-  {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "ClusterRoleBinding",
-    metadata: { name: "flannel" },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "flannel" },
-    subjects: [{ kind: "ServiceAccount", name: "flannel", namespace: "kube-flannel" }],
-  },
-];
 
 /** flannel itself: flanneld as a service, and Debian's plugins beside a stand-in for its own. */
 export class Flannel implements Network {
@@ -116,9 +80,27 @@ RestartSec=1
     await node.must(["systemctl", "enable", "--now", "flanneld"]);
     node.machine.write("/etc/cni/net.d/10-flannel.conflist", JSON.stringify(LIST));
   }
+}
 
-  async remove(node: KubeNode): Promise<void> {
-    await node.must(["systemctl", "disable", "--now", "flanneld"]);
+/** flannel as its users have it: a DaemonSet, and Debian's `bridge` on each node. */
+export class FlannelDaemonSet implements Network {
+  readonly name = "flannel, DaemonSet";
+  readonly #conf: NetConf;
+  #image: Image | undefined;
+
+  constructor(conf: NetConf = {}) {
+    this.#conf = conf;
+  }
+
+  async prepare(cluster: Cluster): Promise<void> {
+    this.#image = await flannelImage();
+    const conf = netConf(cluster.families, this.#conf);
+    await cluster.apply(...FLANNEL_OBJECTS, ...flannelDaemonSet(this.#image.name, conf));
+  }
+
+  async install(node: KubeNode): Promise<void> {
+    await node.must(["cp", "/usr/lib/cni/bridge", "/opt/cni/bin"]);
+    if (this.#image !== undefined) await node.importImage(this.#image.path);
   }
 }
 
@@ -174,8 +156,86 @@ export class TwillEtcd implements Network {
       "--ip-masq",
     ]);
   }
+}
 
-  async remove(node: KubeNode): Promise<void> {
-    await node.must(["systemctl", "disable", "--now", "twill"]);
+/** Where users put it on nodes. */
+const KUBECONFIG = "/etc/twill/kubeconfig";
+
+/** twill from a copied file, with leases in the API: how users of kind have it. */
+export class TwillService implements Network {
+  readonly name = "twill, copied file";
+  readonly #conf: NetConf;
+  readonly #flags: readonly string[];
+  #kubeconfig = "";
+
+  /** @param flags for the daemon, beside those of the README */
+  constructor(conf: NetConf = {}, flags: readonly string[] = []) {
+    this.#conf = conf;
+    this.#flags = flags;
+  }
+
+  async prepare(cluster: Cluster): Promise<void> {
+    for (const part of ["rbac", "token"]) {
+      const objects = await must([TWILL, "manifest", `--only=${part}`]);
+      await cluster.kubectl(["apply", "-f", "-"], { stdin: objects });
+    }
+    const secret = await until("the ServiceAccount has a token", async () => {
+      const get = ["-n", "kube-flannel", "get", "secret", "flannel-token", "-o", "json"];
+      const text = await cluster.kubectl(get);
+      return JSON.parse(text).data?.token !== undefined && text;
+    }, { every: 100 });
+    const print: Command = [
+      TWILL,
+      "manifest",
+      "--only=kubeconfig",
+      `--server=${cluster.plane.url}`,
+    ];
+    this.#kubeconfig = await must(print, { stdin: secret });
+  }
+
+  async install(node: KubeNode, cluster: Cluster): Promise<void> {
+    await writeNetConf(node, cluster, this.#conf);
+    await node.must(["install", "-m700", "-d", "/etc/twill"]);
+    await node.must(["sh", "-c", `umask 077; cat >${KUBECONFIG}`], { stdin: this.#kubeconfig });
+    await this.upgrade(node);
+  }
+
+  /** Installs what is in `/usr/local/bin/twill`, also over another build. */
+  async upgrade(node: KubeNode): Promise<void> {
+    await node.must([
+      ...["twill", "install", "--systemd", "--", "--kube-subnet-mgr"] as const,
+      `--kubeconfig-file=${KUBECONFIG}`,
+      "--ip-masq",
+      `--healthz-port=${HEALTH_PORT}`,
+      ...this.#flags,
+    ]);
+  }
+}
+
+/** twill as a DaemonSet from its manifest. */
+export class TwillDaemonSet implements Network {
+  readonly name = "twill, DaemonSet";
+  readonly #settings: readonly string[];
+  #image: Image | undefined;
+
+  /** @param settings for `--set`, such as `nftables=true` */
+  constructor(settings: readonly string[] = []) {
+    this.#settings = settings;
+  }
+
+  /** The manifest for a cluster. */
+  async manifest(families: Families, settings: readonly string[] = []): Promise<string> {
+    const { Network: network = "", IPv6Network: network6 = "" } = netConf(families);
+    const all = [`network=${network}`, `network6=${network6}`, ...this.#settings, ...settings];
+    return await must([TWILL, "manifest", ...all.map((setting) => `--set=${setting}`)]);
+  }
+
+  async prepare(cluster: Cluster): Promise<void> {
+    this.#image = await twillImage();
+    await cluster.kubectl(["apply", "-f", "-"], { stdin: await this.manifest(cluster.families) });
+  }
+
+  async install(node: KubeNode): Promise<void> {
+    if (this.#image !== undefined) await node.importImage(this.#image.path);
   }
 }

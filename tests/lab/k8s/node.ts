@@ -24,8 +24,6 @@ export interface KubeNodeOptions {
   readonly families: Families;
   readonly proxy: "iptables" | "nftables";
   readonly bridgeNetfilter: boolean;
-  /** Image files to import beside that of pods. */
-  readonly images: readonly string[];
 }
 
 const RUNTIME = `
@@ -113,7 +111,7 @@ export class KubeNode implements AsyncDisposable {
   /** Switches it on: containerd, kubelet, kube-proxy, and enabled units. */
   async boot(): Promise<void> {
     const { name, address, address6 } = this;
-    const { bridgeNetfilter, images } = this.#options;
+    const { bridgeNetfilter } = this.#options;
     const first = this.#boots++ === 0;
     const folder = `${FOLDER}/logs/${name}.${this.#boots}`;
     const machine = await Machine.create({ name, folder, bridgeNetfilter });
@@ -131,7 +129,7 @@ export class KubeNode implements AsyncDisposable {
     await until(`containerd of ${name} answers`, async () => {
       return (await this.exec(["ctr", "version"])).code === 0;
     }, { every: 50, explain: () => this.tail("containerd") });
-    if (first) { for (const image of [POD_IMAGE, ...images]) await this.importImage(image); }
+    if (first) await this.importImage(POD_IMAGE);
     await this.startKubelet();
     await this.#start("kube-proxy", ["kube-proxy", "--config=/etc/kube-proxy.json", "--v=1"]);
     await this.must(["systemctl", "boot"]);

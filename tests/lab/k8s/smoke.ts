@@ -168,7 +168,7 @@ function url(ip: string, port: number): string {
 }
 
 /** The subnets of a node, as its subnet file has them. */
-function subnetsOf(node: KubeNode): readonly string[] {
+export function subnetsOf(node: KubeNode): readonly string[] {
   const text = node.read("/run/flannel/subnet.env") ?? assert.fail(`${node.name}: no subnet.env`);
   const found = text.matchAll(/^FLANNEL(?:_IPV6)?_SUBNET=(.+?)1\/(\d+)$/gm);
   return [...found].map(([, base, length]) => `${base}${base?.includes(":") ? "" : "0"}/${length}`);
