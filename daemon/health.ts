@@ -59,19 +59,23 @@ function text(status: number, first: string, lines: readonly string[]): Response
 export function serveHealth(
   hostname: string,
   port: number,
-  pages: { readonly health: () => Health; readonly metrics: () => string },
+  pages: {
+    readonly health: () => Health;
+    readonly metrics: () => string;
+    /** Answers `/probe/udp`: see `arrival.ts`. */
+    readonly arrival: (query: URLSearchParams, signal: AbortSignal) => Promise<Response>;
+  },
   signal: AbortSignal,
 ): Deno.HttpServer {
   try {
     return Deno.serve(
       { hostname, port, signal, onListen: () => {} },
-      (request) =>
-        answerProbe(
-          new URL(request.url).pathname,
-          pages.health(),
-          pages.metrics,
-          request.headers.get("accept")?.includes("application/json"),
-        ),
+      (request) => {
+        const { pathname, searchParams } = new URL(request.url);
+        if (pathname === "/probe/udp") return pages.arrival(searchParams, request.signal);
+        const json = request.headers.get("accept")?.includes("application/json");
+        return answerProbe(pathname, pages.health(), pages.metrics, json);
+      },
     );
   } catch (cause) {
     throw new OpError("listen on", `${hostname}:${port}`, {

@@ -13,6 +13,7 @@ import { notify } from "../ffi/notify.ts";
 import { Poller } from "../ffi/poll.ts";
 import { versionLine } from "../version.ts";
 import { ConflistFile } from "./conflist_file.ts";
+import { ArrivalDesk } from "./arrival.ts";
 import { type Flags, parseFlags, usage, UsageError } from "./flags.ts";
 import { serveHealth } from "./health.ts";
 import { holdInstance } from "./instance.ts";
@@ -72,7 +73,9 @@ async function run(flags: Flags, log: Log): Promise<void> {
   const agent = new NodeAgent(store, options, log, tellServiceManager);
   const port = flags["healthz-port"];
   const started = Date.now();
+  const desk = new ArrivalDesk(poller, () => agent.status());
   const pages = {
+    arrival: (query: URLSearchParams, ended: AbortSignal) => desk.answer(query, ended),
     health: () => agent.health(),
     metrics: () => agent.metrics(),
     revision: agent.revision,

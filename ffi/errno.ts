@@ -22,6 +22,7 @@ export const Errno = {
   ENETUNREACH: 101,
   ENOBUFS: 105,
   EHOSTUNREACH: 113,
+  EMSGSIZE: 90,
   EOPNOTSUPP: 95,
 } as const;
 

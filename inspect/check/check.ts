@@ -16,12 +16,32 @@ const path = (fallback: string, brief: string) => ({
   brief,
 });
 
+function parsePort(word: string): number {
+  const port = Number(word);
+  if (/^\d+$/.test(word) && port > 0 && port < 65_536) return port;
+  throw new SyntaxError(`want 1 to 65535, got ${JSON.stringify(word)}`);
+}
+
 /** The command. */
 export const check: InspectCommand = command<CheckFlags>({
   loader: () => import("./check_run.ts").then((m) => m.run),
   parameters: {
     flags: {
       ...watchFlags,
+      probe: {
+        kind: "boolean",
+        default: false,
+        withNegated: false,
+        brief: "Send packets to all peers: echo requests of all sizes, TCP, a datagram",
+      },
+      healthPort: {
+        kind: "parsed",
+        parse: parsePort,
+        default: "8081",
+        placeholder: "port",
+        brief: "Where daemons of peers answer (--healthz-port); used with --probe",
+      },
+      statusSocket: path("/run/twill/status.sock", "Where this node's daemon answers"),
       stateDir: path(
         "/var/lib/twill",
         "Where the daemon keeps the last good snapshot of the leases",
@@ -40,12 +60,16 @@ export const check: InspectCommand = command<CheckFlags>({
       "the leases, the rules, the runtime's files, addresses that are left, the end of the lease.",
       "Each problem says what it breaks and what to do.",
       "",
-      "Run it as root: without, some of it cannot be looked at. Sends nothing and changes nothing.",
+      "With --probe it also sends: echo requests to each peer's address on the overlay, small and of",
+      "the overlay's MTU; an attempt to connect by TCP; where nothing comes back, a datagram that the",
+      "peer's daemon, if it is twill's, confirms on its health port. Without, nothing is sent.",
+      "",
+      "Run it as root: without, some of it cannot be looked at. Changes nothing.",
       "Exit code: 0 all is well, 1 something is wrong, 2 wrong usage, 3 something cannot be told.",
     ], [
       ["twill inspect check", "all that can be found out by looking"],
       ["twill inspect check -o json | jq -r '.findings[].id'", "what is wrong, for a script"],
-      ["twill inspect check --conf-dir /etc/cni/other.d", "a runtime with directories of its own"],
+      ["twill inspect check --probe", "also the way to each peer, with packets"],
     ]),
   },
 });

@@ -12,6 +12,9 @@ import type { CheckFlags } from "./flags.ts";
 import { gatherNode } from "./gather.ts";
 import { judgeKernel, SYSCTLS } from "./judge_kernel.ts";
 import { judgeLeases } from "./judge_leases.ts";
+import { judgeDaemon } from "./judge_daemon.ts";
+import { judgeProbes } from "./judge_probe.ts";
+import { probePeers } from "./probe.ts";
 import { judgePlugins } from "./judge_plugins.ts";
 import { judgeRules, TABLES } from "./judge_rules.ts";
 import { judged, together, type Verdict } from "./verdict.ts";
@@ -25,7 +28,10 @@ export async function run(this: InspectContext, flags: CheckFlags): Promise<void
 
 async function report(context: InspectContext, flags: CheckFlags): Promise<Report> {
   const view = await gatherNode(context, flags);
-  const { rows, findings } = judgeNode(view);
+  const tried = flags.probe && view.installed
+    ? judgeProbes(await probePeers(view.overlay, await context.checkTools(), flags.healthPort))
+    : together();
+  const { rows, findings } = together(judgeNode(view), tried);
   return {
     kind: "check",
     document: { installed: view.installed, items: rows },
@@ -58,6 +64,7 @@ async function report(context: InspectContext, flags: CheckFlags): Promise<Repor
 export function judgeNode(view: NodeView): Verdict {
   return together(
     judgeKernel(view),
+    judgeDaemon(view),
     subnet(view),
     judgeLeases(view),
     judgeRules(view),

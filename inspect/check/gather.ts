@@ -9,6 +9,7 @@ import { messageOf, OpError } from "../../engine/errors.ts";
 import type { Fact } from "../../engine/fact.ts";
 import { familyOf, type Ip, parseIp } from "../../engine/ip.ts";
 import { type Memory, parseMemory } from "../../engine/memory.ts";
+import { parseNodeStatus } from "../../engine/node_status.ts";
 import type { InspectContext, Reader } from "../context.ts";
 import { readSubnetFile } from "../gather.ts";
 import { type Overlay, overlayOf, vtepsOf } from "../overlay.ts";
@@ -22,7 +23,10 @@ import type { ConfigFile, Known, NodeView } from "./view.ts";
 export async function gatherNode(context: InspectContext, flags: CheckFlags): Promise<NodeView> {
   const file = readSubnetFile(context, flags.subnetFile);
   const memoryPath = `${flags.stateDir}/snapshot.json`;
-  const memory = known(() => parseMemory(context.readFile(memoryPath)));
+  const daemon = await askDaemon(context, flags.statusSocket);
+  const memory = daemon.kind === "known" && daemon.value.leases !== undefined
+    ? { kind: "known" as const, value: daemon.value.leases }
+    : known(() => parseMemory(context.readFile(memoryPath)));
   const configs = readConfigs(context, flags.confDir);
   const features = await tryFeatures(context);
   using kernel = await context.open();
@@ -37,6 +41,7 @@ export async function gatherNode(context: InspectContext, flags: CheckFlags): Pr
     installed: isInstalled(overlay, configs),
     sysctls: readSysctls(kernel, [...new Set(coming.map(({ dev }) => dev))]),
     features,
+    daemon,
     memory,
     memoryPath,
     facts: [...facts, ...readRest(kernel, memory)],
@@ -64,6 +69,11 @@ function known<T>(read: () => T): Known<T> {
     if (!(e instanceof SyntaxError || e instanceof OpError)) throw e;
     return { kind: "unknown", why: messageOf(e) };
   }
+}
+
+async function askDaemon(context: InspectContext, socket: string): Promise<NodeView["daemon"]> {
+  const text = await context.ask(socket, "/status");
+  return text === undefined ? { kind: "missing" } : known(() => parseNodeStatus(text));
 }
 
 async function tryFeatures(context: InspectContext): Promise<NodeView["features"]> {

@@ -7,6 +7,7 @@
 import type { Fact } from "../../engine/fact.ts";
 import type { Ip } from "../../engine/ip.ts";
 import type { Memory } from "../../engine/memory.ts";
+import type { NodeStatus } from "../../engine/node_status.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
 import type { Overlay } from "../overlay.ts";
 
@@ -38,7 +39,9 @@ export interface NodeView {
   /** By path below `/proc/sys/`; what this kernel lacks is absent. */
   readonly sysctls: ReadonlyMap<string, string>;
   readonly features: Known<readonly Feature[]>;
-  /** The last good snapshot of the leases, with its path. */
+  /** What the daemon says of itself. */
+  readonly daemon: Known<NodeStatus>;
+  /** The leases: from the daemon, else from its last good snapshot, whose path stands below. */
   readonly memory: Known<Memory>;
   readonly memoryPath: string;
   /** Links, addresses, routes, neighbours and forwarding entries, as the backend wants them read. */

@@ -10,6 +10,7 @@ import { parseCidr4, parseIp4 } from "../../engine/ip.ts";
 import { jsonObject } from "../../engine/json.ts";
 import type { Lease } from "../../engine/lease.ts";
 import { formatMemory, type Memory } from "../../engine/memory.ts";
+import { formatNodeStatus, type NodeStatus } from "../../engine/node_status.ts";
 import { parseNetConf } from "../../engine/net_conf.ts";
 import { overlayRulesFact } from "../../engine/rules/overlay.ts";
 import { ENV, HEALTHY, type Scene } from "./scene.ts";
@@ -65,6 +66,20 @@ export const CONFLIST = JSON.stringify({
   plugins: [{ type: "flannel" }, { type: "portmap" }],
 });
 
+/** What the daemon says of itself, without leases: those of the file count. */
+export const DAEMON: NodeStatus = {
+  revision: 7,
+  version: "twill 0.1.0",
+  instance: "",
+  started: NOW - 3_600_000,
+  reasons: [],
+  remarks: [],
+  subnetFile: "/run/flannel/subnet.env",
+  masquerade: true,
+  store: { name: "etcd", connected: true, bad: [] },
+  plugins: { listening: true, served: 2, left: {} },
+};
+
 /** The files of a node with two pods. */
 export const FILES: Readonly<Record<string, string>> = {
   "/run/flannel/subnet.env": ENV,
@@ -87,9 +102,12 @@ export function scene(
     readonly facts?: (facts: readonly Fact[]) => readonly Fact[];
     readonly files?: Readonly<Record<string, string | undefined>>;
     readonly memory?: Partial<Memory>;
+    /** False: there is none. */
+    readonly daemon?: Partial<NodeStatus> | false;
+    readonly tools?: Scene["tools"];
   } = {},
 ): Scene {
-  const { facts = (all) => all, files = {}, memory } = change;
+  const { facts = (all) => all, files = {}, memory, daemon = {}, tools = {} } = change;
   const all = {
     ...FILES,
     ...(memory && { "/var/lib/twill/snapshot.json": formatMemory({ ...MEMORY, ...memory }) }),
@@ -97,6 +115,10 @@ export function scene(
   };
   return {
     now: NOW,
+    tools,
+    ...(daemon && {
+      status: { "/status": formatNodeStatus({ ...DAEMON, ...daemon }) },
+    }),
     facts: facts(FACTS),
     files: Object.fromEntries(
       Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined),

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import type { Fact } from "../../engine/fact.ts";
 import { parseMac } from "../../engine/mac.ts";
+import type { CheckTools } from "../../inspect/check/tools.ts";
+import type { EchoAnswer } from "../../ffi/echo.ts";
 import { CONFLIST, FACTS, lease, NOW, scene, sysctl } from "./check_scene.ts";
 import { fdb, inspect, link, neighbour, route, type Scene, uplink } from "./scene.ts";
 
@@ -147,6 +149,11 @@ const FAULTS: Readonly<Record<string, readonly [on: Scene, findings: readonly st
   ],
   "clock went back": [scene({ memory: { at: NOW + 3_600_000 } }), ["clock clock"]],
   "full IPAM": [scene({ files: full }), ["10.244.1.0/24 ipam-full"]],
+  "no daemon": [scene({ daemon: false }), ["daemon daemon-silent"]],
+  "daemon not ready": [
+    scene({ daemon: { reasons: ["store etcd does not answer"] } }),
+    ["daemon daemon-not-ready"],
+  ],
   "device down": [
     scene({
       facts: (all) =>
@@ -174,7 +181,9 @@ Deno.test("check: what the kernel refuses is named, before the install too", asy
   const bare = {
     facts: uplink(),
     files: {},
-    features: [{ name: "vxlan", refused: "Operation not supported" }, { name: "bridge" }],
+    tools: {
+      features: () => [{ name: "vxlan", refused: "Operation not supported" }, { name: "bridge" }],
+    },
   };
   const outcome = await inspect("check -o json", bare);
   const { installed, findings } = JSON.parse(outcome.stdout);
@@ -196,7 +205,7 @@ Deno.test("check: before the install, a network that would stay first is found",
 });
 
 Deno.test("check: a flannel node, without leases to compare with, is judged by its tables", async () => {
-  const on = scene({ files: { "/var/lib/twill/snapshot.json": undefined } });
+  const on = scene({ daemon: false, files: { "/var/lib/twill/snapshot.json": undefined } });
   const outcome = await inspect("check -o json", on);
   assert.deepEqual(JSON.parse(outcome.stdout).findings, []);
   // Duplicate addresses and the end of the lease cannot be told.
@@ -218,4 +227,77 @@ Deno.test("check: what is forbidden to read is unknown, with what to do", async 
   });
   assert.equal(outcome.code, 3);
   assert.match(outcome.stdout, /run as root/);
+});
+
+/** Peers 2 and 3 that answer as told: by address and size. */
+function answering(answers: (to: string, size: number) => EchoAnswer): Partial<CheckTools> {
+  return {
+    echoes: (all) => Promise.resolve(all.map(({ to, size }) => answers(to, size))),
+    answersTcp: () => Promise.resolve(true),
+  };
+}
+
+const only = (silent: string) =>
+  answering((to) => to === silent ? "silent" as const : "answered" as const);
+
+/** What comes back from packets, and what must be said about it. */
+const PROBES: Readonly<Record<string, readonly [tools: Partial<CheckTools>, findings: string[]]>> =
+  {
+    "all peers answer": [answering(() => "answered"), []],
+    "UDP arrives, VXLAN does not": [
+      {
+        ...only("10.244.2.0"),
+        page: () => Promise.resolve('{"schema":1,"seen":true,"port":8472,"dev":"eth0"}'),
+      },
+      ["10.244.2.0/24 vxlan-blocked"],
+    ],
+    "UDP blocked": [
+      { ...only("10.244.2.0"), page: () => Promise.resolve('{"schema":1,"seen":false}') },
+      ["10.244.2.0/24 udp-blocked"],
+    ],
+    "peer is flannel": [only("10.244.2.0"), ["10.244.2.0/24 overlay-silent"]],
+    "somebody else's page": [
+      { ...only("10.244.2.0"), page: () => Promise.resolve("<html>") },
+      ["10.244.2.0/24 overlay-silent"],
+    ],
+    "node is gone": [
+      answering((to) => to.endsWith(".2") || to === "10.244.2.0" ? "silent" : "answered"),
+      ["10.244.2.0/24 node-silent"],
+    ],
+    "path MTU": [
+      answering((to, size) => to === "10.244.2.0" && size > 1337 ? "silent" : "answered"),
+      ["10.244.2.0/24 path-mtu"],
+    ],
+    "checksums": [
+      { ...answering(() => "answered"), answersTcp: (to) => Promise.resolve(to !== "10.244.2.0") },
+      ["10.244.2.0/24 checksum-offload"],
+    ],
+  };
+
+for (const [name, [tools, expected]] of Object.entries(PROBES)) {
+  Deno.test(`check --probe: ${name}`, async (t) => {
+    const on = scene({ tools });
+    const { stdout, code } = await inspect("check --probe -o json", on);
+    const { findings } = JSON.parse(stdout);
+    assert.deepEqual(
+      findings.map(({ subject, id }: Record<string, string>) => `${subject} ${id}`),
+      expected,
+    );
+    assert.equal(code, expected.length > 0 ? 1 : 0);
+    await t.assertSnapshot((await inspect("check --probe --no-headers", on)).stderr);
+  });
+}
+
+Deno.test("check: without --probe nothing is sent", async () => {
+  const never = (): never => {
+    throw new Error("a packet was sent");
+  };
+  const tools = { echoes: never, sendProbe: never, page: never, answersTcp: never };
+  assert.equal((await inspect("check", scene({ tools }))).code, 0);
+});
+
+Deno.test("check --health-port: a port is a number", async () => {
+  const { code, stderr } = await inspect("check --health-port 70000", scene());
+  assert.equal(code, 2);
+  assert.match(stderr, /want 1 to 65535/);
 });

@@ -18,7 +18,8 @@ import {
 } from "../../engine/ip.ts";
 import { parseMac } from "../../engine/mac.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
-import type { Feature } from "../../inspect/check/view.ts";
+import { parseNonce } from "../../engine/trace/nonce.ts";
+import type { CheckTools } from "../../inspect/check/tools.ts";
 
 /** The subnet file of the node on paper. */
 export const ENV = `FLANNEL_NETWORK=10.244.0.0/16
@@ -194,13 +195,20 @@ export interface Scene {
   /** `Date.now()`; default: the start of 2026. */
   readonly now?: number;
   readonly rights?: readonly Capability[];
-  /** What the kernel can; default all of it. */
-  readonly features?: readonly Feature[];
+  /** What `check` tries; default: the kernel can all of it, and nobody answers anything. */
+  readonly tools?: Partial<CheckTools>;
   readonly colour?: boolean;
   readonly width?: number;
 }
 
-const FEATURES: readonly Feature[] = ["vxlan", "bridge", "veth", "nft"].map((name) => ({ name }));
+const QUIET: CheckTools = {
+  features: () => ["vxlan", "bridge", "veth", "nft"].map((name) => ({ name })),
+  echoes: (all) => Promise.resolve(all.map(() => "silent")),
+  nonce: () => parseNonce("00112233445566778899aabbccddeeff"),
+  sendProbe: () => {},
+  page: () => Promise.resolve(undefined),
+  answersTcp: () => Promise.resolve(false),
+};
 
 /** How it ended. */
 export interface Outcome {
@@ -241,8 +249,8 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       if (below.length === 0) throw new Deno.errors.NotFound(path);
       return [...new Set(below.map((name) => name.slice(path.length + 1).split("/")[0]!))].sort();
     },
-    checkTools: () => Promise.resolve({ features: () => scene.features ?? FEATURES }),
     ask: (_socket, path) => Promise.resolve(scene.status?.[path]),
+    checkTools: () => Promise.resolve({ ...QUIET, ...scene.tools }),
     has: (capability) =>
       (scene.rights ?? ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"])
         .includes(capability),

@@ -1,0 +1,43 @@
+/**
+ * What the daemon says of itself. Pure.
+ *
+ * @module
+ */
+
+import { judged, passed, together, unknown, type Verdict } from "./verdict.ts";
+import type { NodeView } from "./view.ts";
+
+/** Judges it where twill's daemon has run; a node of flannel has none. */
+export function judgeDaemon({ daemon, memory, installed }: NodeView): Verdict {
+  const name = "daemon";
+  if (!installed) return together();
+  if (daemon.kind === "unknown") return unknown(name, daemon.why);
+  if (daemon.kind === "missing") {
+    if (memory.kind !== "known") return passed(name, "twill's daemon has not run here");
+    return judged(name, "", [{
+      id: "daemon-silent",
+      subject: "daemon",
+      short: "does not answer",
+      what: "twill's daemon has run here, and does not answer now",
+      breaks:
+        "packets still flow as they did; but nothing is repaired, new nodes stay unknown, and " +
+        "the lease is not renewed",
+      fix: "see whether it runs, and its log:",
+      command: "systemctl status twill",
+    }]);
+  }
+  const { reasons, remarks, version, store } = daemon.value;
+  return judged(
+    name,
+    `${version} is ready, with ${store.name}${remarks.length > 0 ? `; ${remarks.join("; ")}` : ""}`,
+    reasons.map((reason) => ({
+      id: "daemon-not-ready",
+      subject: "daemon",
+      short: "not ready",
+      what: reason,
+      breaks: "new pods may not start, and changes of other nodes may not be followed",
+      fix: "see its log:",
+      command: "journalctl -u twill",
+    })),
+  );
+}
