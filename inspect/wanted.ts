@@ -103,7 +103,7 @@ function isOwn(lease: Lease, own: Lease): boolean {
 }
 
 /** This node as its backend sees it, from what the kernel shows of the uplink. */
-function selfOf(
+export function selfOf(
   { facts, vteps }: Overlay,
   { own }: Memory,
   told: string | undefined,

@@ -41,11 +41,6 @@ export const check: InspectCommand = command<CheckFlags>({
         placeholder: "port",
         brief: "Where daemons of peers answer (--healthz-port); used with --probe",
       },
-      statusSocket: path("/run/twill/status.sock", "Where this node's daemon answers"),
-      stateDir: path(
-        "/var/lib/twill",
-        "Where the daemon keeps the last good snapshot of the leases",
-      ),
       confDir: path("/etc/cni/net.d", "Where the container runtime looks for networks"),
       binDir: path("/opt/cni/bin", "Where it looks for plugins; several with : between"),
       networksDir: path("/var/lib/cni/networks", "Where plugins keep reserved addresses"),

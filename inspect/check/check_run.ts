@@ -5,6 +5,7 @@
  */
 
 import type { InspectContext } from "../context.ts";
+import { knowledgeCommands, knowledgePaths } from "../knowledge.ts";
 import { judgeSubnet } from "../judge_subnet.ts";
 import { present, type Report } from "../report.ts";
 import { paintedTable } from "./render.ts";
@@ -22,7 +23,7 @@ import type { NodeView } from "./view.ts";
 
 /** Gathers, judges, gives out. @throws {OpError} when the kernel cannot be read */
 export async function run(this: InspectContext, flags: CheckFlags): Promise<void> {
-  const files = [flags.subnetFile, flags.stateDir, flags.confDir, flags.networksDir];
+  const files = [...knowledgePaths(flags), flags.confDir, flags.networksDir];
   await present(this, flags, files, () => report(this, flags));
 }
 
@@ -52,8 +53,8 @@ async function report(context: InspectContext, flags: CheckFlags): Promise<Repor
       ],
       "items.status": "computed",
     },
-    commands: commandsOf(view),
-    notes: view.installed ? [] : [
+    commands: [...commandsOf(view), ...knowledgeCommands(flags, view.known)],
+    notes: view.installed ? view.known.notes : [
       "Nothing of a pod network of flannel or twill is here: this is a check before the install",
     ],
     unknown: rows.some(({ status }) => status === "unknown"),

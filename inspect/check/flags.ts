@@ -12,9 +12,6 @@ export interface CheckFlags extends WatchFlags {
   readonly probe: boolean;
   /** Where the daemons of peers answer. */
   readonly healthPort: number;
-  /** Where the daemon answers. */
-  readonly statusSocket: string;
-  readonly stateDir: string;
   readonly confDir: string;
   /** Several, with colons between. */
   readonly binDir: string;

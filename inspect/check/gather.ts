@@ -8,10 +8,9 @@ import { makeBackend } from "../../engine/backend/registry.ts";
 import { messageOf, OpError } from "../../engine/errors.ts";
 import type { Fact } from "../../engine/fact.ts";
 import { familyOf, type Ip, parseIp } from "../../engine/ip.ts";
-import { type Memory, parseMemory } from "../../engine/memory.ts";
-import { parseNodeStatus } from "../../engine/node_status.ts";
 import type { InspectContext, Reader } from "../context.ts";
 import { readSubnetFile } from "../gather.ts";
+import { know, type Knowledge } from "../knowledge.ts";
 import { type Overlay, overlayOf, vtepsOf } from "../overlay.ts";
 import type { CheckFlags } from "./flags.ts";
 import { arrivals, filterKeys, SYSCTLS } from "./judge_kernel.ts";
@@ -22,11 +21,7 @@ import type { ConfigFile, Known, NodeView } from "./view.ts";
 /** Reads all that the judges want. @throws {OpError} when the kernel cannot be read */
 export async function gatherNode(context: InspectContext, flags: CheckFlags): Promise<NodeView> {
   const file = readSubnetFile(context, flags.subnetFile);
-  const memoryPath = `${flags.stateDir}/snapshot.json`;
-  const daemon = await askDaemon(context, flags.statusSocket);
-  const memory = daemon.kind === "known" && daemon.value.leases !== undefined
-    ? { kind: "known" as const, value: daemon.value.leases }
-    : known(() => parseMemory(context.readFile(memoryPath)));
+  const knowledge = await know(context, flags);
   const configs = readConfigs(context, flags.confDir);
   const features = await tryFeatures(context);
   using kernel = await context.open();
@@ -34,17 +29,15 @@ export async function gatherNode(context: InspectContext, flags: CheckFlags): Pr
   const devices = vtepsOf(facts).map(({ name }) => name);
   facts.push(...kernel.read({ neighbours: devices, fdb: devices }));
   const overlay = overlayOf(file, facts);
-  const found = { overlay, memory };
+  const found = { overlay, known: knowledge };
   const coming = arrivals(found);
   return {
     overlay,
     installed: isInstalled(overlay, configs),
     sysctls: readSysctls(kernel, [...new Set(coming.map(({ dev }) => dev))]),
     features,
-    daemon,
-    memory,
-    memoryPath,
-    facts: [...facts, ...readRest(kernel, memory)],
+    known: knowledge,
+    facts: [...facts, ...readRest(kernel, knowledge)],
     rules: readRules(kernel),
     confDir: flags.confDir,
     configs,
@@ -71,11 +64,6 @@ function known<T>(read: () => T): Known<T> {
   }
 }
 
-async function askDaemon(context: InspectContext, socket: string): Promise<NodeView["daemon"]> {
-  const text = await context.ask(socket, "/status");
-  return text === undefined ? { kind: "missing" } : known(() => parseNodeStatus(text));
-}
-
 async function tryFeatures(context: InspectContext): Promise<NodeView["features"]> {
   const tools = await context.checkTools();
   return known(() => tools.features());
@@ -96,10 +84,10 @@ function readSysctls(kernel: Reader, devices: readonly string[]): ReadonlyMap<st
 }
 
 /** The settings that the backend wants, which no other command reads. */
-function readRest(kernel: Reader, memory: Known<Memory>): Fact[] {
-  if (memory.kind !== "known") return [];
+function readRest(kernel: Reader, { leases }: Knowledge): Fact[] {
+  if (leases === undefined) return [];
   try {
-    const { sysctls } = makeBackend(memory.value.conf).scope();
+    const { sysctls } = makeBackend(leases.conf).scope();
     return sysctls === undefined ? [] : kernel.read({ sysctls });
   } catch (e) {
     // A backend that this version lacks is told by its judge.

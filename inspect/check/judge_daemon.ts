@@ -4,16 +4,16 @@
  * @module
  */
 
-import { judged, passed, together, unknown, type Verdict } from "./verdict.ts";
+import { judged, passed, together, type Verdict } from "./verdict.ts";
 import type { NodeView } from "./view.ts";
 
 /** Judges it where twill's daemon has run; a node of flannel has none. */
-export function judgeDaemon({ daemon, memory, installed }: NodeView): Verdict {
+export function judgeDaemon({ known, installed }: NodeView): Verdict {
+  const { daemon, leases } = known;
   const name = "daemon";
   if (!installed) return together();
-  if (daemon.kind === "unknown") return unknown(name, daemon.why);
-  if (daemon.kind === "missing") {
-    if (memory.kind !== "known") return passed(name, "twill's daemon has not run here");
+  if (daemon === undefined) {
+    if (leases === undefined) return passed(name, "twill's daemon has not run here");
     return judged(name, "", [{
       id: "daemon-silent",
       subject: "daemon",
@@ -26,7 +26,7 @@ export function judgeDaemon({ daemon, memory, installed }: NodeView): Verdict {
       command: "systemctl status twill",
     }]);
   }
-  const { reasons, remarks, version, store } = daemon.value;
+  const { reasons, remarks, version, store } = daemon;
   return judged(
     name,
     `${version} is ready, with ${store.name}${remarks.length > 0 ? `; ${remarks.join("; ")}` : ""}`,

@@ -141,7 +141,7 @@ interface Arrival {
  * Whose packets come in where. By all of them the strict filter is judged, and the kernel is asked
  * for the way to each.
  */
-export function arrivals({ overlay, memory }: Pick<NodeView, "overlay" | "memory">): Arrival[] {
+export function arrivals({ overlay, known }: Pick<NodeView, "overlay" | "known">): Arrival[] {
   const found: Arrival[] = [];
   const add = (dev: string | undefined, from: Ip | undefined, what: string): void => {
     if (dev === undefined || from === undefined || familyOf(from) !== 4) return;
@@ -154,9 +154,9 @@ export function arrivals({ overlay, memory }: Pick<NodeView, "overlay" | "memory
     add(vtep?.underlay ?? peer.device, peer.publicIp, "the outer packets of a node");
     if (peer.subnet !== undefined) add(peer.device, addressOf(peer.subnet), "pods of a node");
   }
-  if (memory.kind === "known") {
-    for (const lease of memory.value.leases) {
-      if (lease.publicIp === memory.value.own.publicIp) continue;
+  if (known.leases !== undefined) {
+    for (const lease of known.leases.leases) {
+      if (lease.publicIp === known.leases.own.publicIp) continue;
       add(vtepOf(4)?.underlay, lease.publicIp, "the outer packets of a node");
       for (const subnet of leaseSubnets(lease)) {
         // Where nodes are routed directly, pods' packets come in by the underlay.

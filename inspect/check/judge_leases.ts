@@ -1,40 +1,34 @@
 /**
- * What the leases want and what the kernel holds, entry by entry; duplicate addresses among the
- * leases; the end of our own. Pure: the engine's planner finds the differences.
+ * What the leases want and what the kernel holds, entry by entry; addresses that two leases share;
+ * the end of our own. Pure: the engine's planner finds the differences.
  *
  * @module
  */
 
-import type { Underlay } from "../../engine/backend/backend.ts";
 import { makeBackend } from "../../engine/backend/registry.ts";
 import { messageOf } from "../../engine/errors.ts";
 import { describe, type Fact, type LinkFact, slotOf } from "../../engine/fact.ts";
-import { addressOf, type Family, familyOf, lengthOf, networkOf } from "../../engine/ip.ts";
 import { type Lease, leaseSubnets } from "../../engine/lease.ts";
 import type { Memory } from "../../engine/memory.ts";
 import { type Change, plan, satisfies } from "../../engine/plan.ts";
 import { DAEMON, type Finding } from "../finding.ts";
 import { joinPeers } from "../join_peers.ts";
 import { judgeDevices } from "../judge_devices.ts";
+import { judgeLeases as judgeEach } from "../judge_leases.ts";
 import { judgePeers } from "../judge_peers.ts";
-import { addressesOf, linkOf, type Overlay } from "../overlay.ts";
+import { commandFor } from "../judge_wanted.ts";
+import { selfOf } from "../wanted.ts";
 import { judged, passed, together, unknown, type Verdict } from "./verdict.ts";
 import type { NodeView } from "./view.ts";
 
 /** Entries of peers, the own device, and the leases themselves. */
 export function judgeLeases(view: NodeView): Verdict {
-  const { memory } = view;
+  const { leases } = view.known;
   if (!view.installed) return together();
-  if (memory.kind === "known") {
-    return together(
-      entries(view, memory.value),
-      duplicates(memory.value),
-      ending(view, memory.value),
-    );
+  if (leases !== undefined) {
+    return together(entries(view, leases), records(view, leases), ending(view, leases));
   }
-  const why = memory.kind === "missing"
-    ? `there is no ${view.memoryPath}: twill's daemon has not run here`
-    : memory.why;
+  const why = view.known.notes[0] ?? "twill's daemon has not run here";
   return together(
     guessed(view),
     unknown("public-ips", `cannot compare the leases: ${why}`),
@@ -56,13 +50,13 @@ function guessed({ overlay }: NodeView): Verdict {
 function entries(view: NodeView, memory: Memory): Verdict {
   const name = "peers";
   const { own, conf } = memory;
-  const underlay = underlayOf(view.overlay, own);
-  if (underlay === undefined) {
+  const self = selfOf(view.overlay, memory, view.known.daemon?.uplink?.name);
+  if (typeof self === "string") {
     return judged(name, "", [{
       id: "no-underlay",
       subject: own.publicIp ?? own.publicIp6 ?? "the lease",
       short: "no link has this node's address",
-      what: "no link of this node has the address that its lease tells to all others",
+      what: `${self}: no link has the address that this node's lease tells to all others`,
       breaks: "other nodes send packets for its pods to an address that is not here",
       fix: "restart the daemon, which publishes the address that the node has now",
     }]);
@@ -74,7 +68,7 @@ function entries(view: NodeView, memory: Memory): Verdict {
     return unknown(name, messageOf(e));
   }
   const peers = peersOf(memory);
-  const { own: ownFacts, peers: good } = backend.facts({ underlay, lease: own }, peers);
+  const { own: ownFacts, peers: good } = backend.facts(self, peers);
   const leaseOf = new Map(good.flatMap(({ lease, facts }) => facts.map((f) => [slotOf(f), lease])));
   const want = [...ownFacts, ...good.flatMap(({ facts }) => facts)].map(byAnyone);
   const { changes, conflicts } = plan(want, view.facts, backend.ours());
@@ -109,34 +103,6 @@ function isDifference({ op, fact }: Change, have: ReadonlyMap<string, Fact>): bo
 function peersOf({ own, leases }: Memory): Lease[] {
   const mine = new Set(leaseSubnets(own));
   return leases.filter((lease) => !leaseSubnets(lease).some((subnet) => mine.has(subnet)));
-}
-
-/** Where this node stands: the VTEP's own link, else that which has the address of the lease. */
-function underlayOf({ vteps, facts }: Overlay, own: Lease): Underlay | undefined {
-  const wanted: Readonly<Record<Family, string | undefined>> = {
-    4: own.publicIp,
-    6: own.publicIp6,
-  };
-  const holder = facts.find((fact) =>
-    fact.kind === "address" && addressOf(fact.inet) === wanted[familyOf(fact.inet)]
-  );
-  const name =
-    vteps.find(({ foreign, underlay }) => !foreign && underlay !== undefined)?.underlay ??
-      (holder?.kind === "address" ? holder.dev : undefined);
-  const link = name === undefined ? undefined : linkOf(facts, name);
-  if (name === undefined || link === undefined) return undefined;
-  const addresses = ([4, 6] as const).flatMap((family) => {
-    const have = addressesOf(facts, name, family).map(addressOf);
-    const local = vteps.find((vtep) => vtep.family === family && !vtep.foreign)?.local;
-    const ip = have.find((one) => one === local) ??
-      have.find((one) => one === wanted[family]) ?? have[0];
-    return ip === undefined ? [] : [[family, ip] as const];
-  });
-  const onLink = ([4, 6] as const).flatMap((family) =>
-    addressesOf(facts, name, family).filter((inet) => lengthOf(inet) < (family === 4 ? 31 : 127))
-      .map(networkOf)
-  );
-  return { name, mtu: link.mtu ?? 0, addresses: Object.fromEntries(addresses), onLink };
 }
 
 /** A fact in words, and what is lost without it. */
@@ -316,18 +282,16 @@ function commandOf({ op, fact }: Change): { readonly command?: string } {
   switch (fact.kind) {
     case "neighbour":
       return {
-        command: gone
-          ? `ip neighbour del ${fact.ip} dev ${fact.dev}`
-          : `ip neighbour replace ${fact.ip} lladdr ${fact.mac} dev ${fact.dev} nud permanent`,
+        command: gone ? `ip neighbour del ${fact.ip} dev ${fact.dev}` : commandFor(fact),
       };
     case "fdb":
       return {
         command: gone
           ? `bridge fdb del ${fact.mac} dev ${fact.dev} dst ${fact.remote}`
-          : `bridge fdb replace ${fact.mac} dev ${fact.dev} dst ${fact.remote}`,
+          : commandFor(fact),
       };
     case "route":
-      return { command: `ip route ${gone ? "del" : "replace"} ${describe(fact)}` };
+      return { command: gone ? `ip route del ${describe(fact)}` : commandFor(fact) };
     case "up":
       return { command: `ip link set ${fact.dev} up` };
     case "address":
@@ -337,43 +301,25 @@ function commandOf({ op, fact }: Change): { readonly command?: string } {
   }
 }
 
-/** Two nodes with one public address: each gets what is meant for the other. */
-function duplicates({ leases, own }: Memory): Verdict {
-  const byIp = new Map<string, Lease[]>();
-  for (const lease of leases) {
-    for (const ip of [lease.publicIp, lease.publicIp6]) {
-      if (ip !== undefined) byIp.set(ip, [...byIp.get(ip) ?? [], lease]);
-    }
-  }
-  const shared = [...byIp].filter(([, those]) => those.length > 1);
-  return judged(
-    "public-ips",
-    `${leases.length} leases: each node has a public address of its own`,
-    shared.map(([ip, those]) => {
-      const mine = ip === own.publicIp || ip === own.publicIp6 ? ", this node's" : "";
-      const names = those.map((lease) => {
-        const node = lease.node === undefined ? "" : ` (${lease.node})`;
-        return `${nameOf(lease)}${node}`;
-      });
-      return {
-        id: "duplicate-public-ip",
-        subject: ip,
-        short: `public address of ${those.length} nodes`,
-        what: `the leases of ${names.join(" and ")} have one public address, ${ip}${mine}`,
-        breaks: "packets for the pods of all of them arrive at one node; the others get nothing",
-        fix: "start the daemon of each node with an address of its own (--public-ip, or --iface: " +
-          "virtual machines often share the address of their first interface); a lease of a node " +
-          "that is gone: delete it in the store",
-      };
-    }),
+/** What `twill inspect leases` finds about the records themselves. */
+function records(view: NodeView, memory: Memory): Verdict {
+  const findings = judgeEach(view.known, undefined, view.now).flatMap((one) => one.findings);
+  const of = (id: string): Finding[] => findings.filter((one) => one.id === id);
+  return together(
+    judged(
+      "public-ips",
+      `${memory.leases.length} leases: each node has a public address of its own`,
+      of("shared-public-ip"),
+    ),
+    judged("records", "all records of the store are leases", of("bad-record")),
   );
 }
 
 /** Seconds by which clocks may differ before it is worth a word. */
 const CLOCK_SLACK = 60;
 
-function ending({ now }: NodeView, { at, ends, own }: Memory): Verdict {
-  const subject = nameOf(own) ?? "the lease";
+function ending(view: NodeView, { at, ends, own }: Memory): Verdict {
+  const { now, known } = view;
   if (at - now > CLOCK_SLACK * 1000) {
     return judged("lease", "", [{
       id: "clock",
@@ -385,20 +331,14 @@ function ending({ now }: NodeView, { at, ends, own }: Memory): Verdict {
       command: "timedatectl",
     }]);
   }
-  if (ends === undefined) return passed("lease", `${subject}: it has no end`);
-  if (ends <= now) {
-    return judged("lease", "", [{
-      id: "lease-expired",
-      subject,
-      short: "lease has expired",
-      what: `this node's lease ended at ${iso(ends)} and was not renewed`,
-      breaks: "other nodes drop their routes to its pods, and its subnet may be given to another " +
-        "node: then two nodes have the same addresses",
-      fix: "see why it is not renewed: whether the daemon runs, its log, whether it reaches the " +
-        "store; it takes the same subnet again if that is still free",
-    }]);
-  }
-  return passed("lease", `${subject}: renewed until ${iso(ends)}`);
+  const ended = judgeEach(known, undefined, now).flatMap(({ findings }) => findings)
+    .filter(({ id }) => id === "lease-ended");
+  const subject = nameOf(own);
+  if (ended.length > 0) return judged("lease", "", ended);
+  return passed(
+    "lease",
+    `${subject}: ${ends === undefined ? "it has no end" : `until ${iso(ends)}`}`,
+  );
 }
 
 function iso(time: number): string {

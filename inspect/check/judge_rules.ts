@@ -40,7 +40,7 @@ type Rules = RulesFact | ChainFact;
 
 /** Judges them. */
 export function judgeRules(view: NodeView): Verdict {
-  const { overlay, memory, rules } = view;
+  const { overlay, known, rules } = view;
   const { file } = overlay;
   if (!view.installed || file.kind !== "read") return together();
   if (rules.kind !== "known") {
@@ -51,7 +51,7 @@ export function judgeRules(view: NodeView): Verdict {
     return network === undefined ? [] : [{ network, subnet: networkOf(subnet) }];
   });
   const { ipMasq } = file.env;
-  const modes = memory.kind === "known" ? [ruleMode(memory.value.conf.nftables)] : MODES;
+  const modes = known.leases === undefined ? MODES : [ruleMode(known.leases.conf.nftables)];
   const have = new Map(rules.value.map((fact) => [slotOf(fact), textOf(fact)]));
   const best = choices(ipMasq).flatMap((choice) =>
     modes.map((mode) => ({ mode, ...compare(wanted(nets, mode, choice), have) }))

@@ -6,9 +6,8 @@
 
 import type { Fact } from "../../engine/fact.ts";
 import type { Ip } from "../../engine/ip.ts";
-import type { Memory } from "../../engine/memory.ts";
-import type { NodeStatus } from "../../engine/node_status.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
+import type { Knowledge } from "../knowledge.ts";
 import type { Overlay } from "../overlay.ts";
 
 /** What was read, or why it could not be. */
@@ -39,11 +38,8 @@ export interface NodeView {
   /** By path below `/proc/sys/`; what this kernel lacks is absent. */
   readonly sysctls: ReadonlyMap<string, string>;
   readonly features: Known<readonly Feature[]>;
-  /** What the daemon says of itself. */
-  readonly daemon: Known<NodeStatus>;
-  /** The leases: from the daemon, else from its last good snapshot, whose path stands below. */
-  readonly memory: Known<Memory>;
-  readonly memoryPath: string;
+  /** What the daemon says of itself and of the leases. */
+  readonly known: Knowledge;
   /** Links, addresses, routes, neighbours and forwarding entries, as the backend wants them read. */
   readonly facts: readonly Fact[];
   /** Rule tables and chains of ours and of flannel. */

@@ -216,7 +216,7 @@ const FAULTS: readonly Fault[] = [
       });
       await lab.etcd.must("put", keyOf("10.244.77.0/24"), value);
     },
-    finds: () => [`duplicate-public-ip ${worker2.address}`],
+    finds: () => [`shared-public-ip ${subnetOf(worker2)}/24`, "shared-public-ip 10.244.77.0/24"],
     undo: async () => void await lab.etcd.must("del", keyOf("10.244.77.0/24")),
   },
   {
@@ -228,7 +228,7 @@ const FAULTS: readonly Fault[] = [
       assert.notEqual(text, remembered);
       return Promise.resolve(worker.write(SNAPSHOT, text));
     },
-    finds: () => [`lease-expired ${subnetOf(worker)}/24`],
+    finds: () => [`lease-ended ${subnetOf(worker)}/24`],
     undo: () => Promise.resolve(worker.write(SNAPSHOT, remembered)),
   },
   {
