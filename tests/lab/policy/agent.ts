@@ -1,0 +1,168 @@
+/**
+ * What runs in a pod of the policy tests: serves TCP and UDP on the ports that it is given (an echo),
+ * and makes connections as it is told, one JSON document a line.
+ *
+ * @module
+ */
+
+/** What the agent is asked to do. */
+export interface Task {
+  readonly id: number;
+  /**
+   * `try`: one connection; `open`, `ask`, `shut`: one that stays, by its name; `push`: a word to
+   * everybody who is connected here by TCP.
+   */
+  readonly deed: "try" | "open" | "ask" | "shut" | "push";
+  readonly protocol: "TCP" | "UDP";
+  readonly ip: string;
+  readonly port: number;
+  /** Milliseconds until no answer counts as none. */
+  readonly patience: number;
+  /** Of a connection that stays. */
+  readonly name?: string;
+}
+
+/** Whether an answer came. */
+export interface Done {
+  readonly id: number;
+  readonly ok: boolean;
+}
+
+const WORD = new TextEncoder().encode("hello\n");
+
+const clients = new Set<Deno.TcpConn>();
+
+async function echo(connection: Deno.TcpConn): Promise<void> {
+  const buffer = new Uint8Array(1024);
+  clients.add(connection);
+  try {
+    for (;;) {
+      const n = await connection.read(buffer);
+      if (n === null) break;
+      await connection.write(buffer.slice(0, n));
+    }
+  } catch {
+    // The other end is gone.
+  } finally {
+    clients.delete(connection);
+    connection.close();
+  }
+}
+
+function serve(port: number): void {
+  const listener = Deno.listen({ hostname: "::", port });
+  void (async () => {
+    for await (const connection of listener) void echo(connection);
+  })();
+  // An IPv6 socket for datagrams takes those of IPv4, too.
+  const socket = Deno.listenDatagram({ transport: "udp", hostname: "::", port });
+  void (async () => {
+    for await (const [bytes, from] of socket) await socket.send(bytes, from).catch(() => {});
+  })();
+}
+
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("late")), milliseconds);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A connection: sends a word and waits for it to come back. */
+interface Line extends Disposable {
+  ask(patience: number): Promise<void>;
+}
+
+async function tcp({ ip, port, patience }: Task): Promise<Line> {
+  const connecting = Deno.connect({ hostname: ip, port });
+  let connection: Deno.TcpConn;
+  try {
+    connection = await within(patience, connecting);
+  } catch (e) {
+    // One that comes late is closed, not kept.
+    connecting.then((late) => late.close(), () => {});
+    throw e;
+  }
+  return {
+    async ask(patience: number): Promise<void> {
+      const buffer = new Uint8Array(WORD.length);
+      await within(
+        patience,
+        connection.write(WORD).then(() => connection.read(buffer)).then((n) => {
+          if (n === null) throw new Error("closed");
+        }),
+      );
+    },
+    [Symbol.dispose]: () => connection.close(),
+  };
+}
+
+function udp({ ip, port }: Task): Line {
+  const hostname = ip.includes(":") ? "::" : "0.0.0.0";
+  const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+  return {
+    async ask(patience: number): Promise<void> {
+      await socket.send(WORD, { transport: "udp", hostname: ip, port });
+      await within(patience, socket.receive());
+    },
+    [Symbol.dispose]: () => socket.close(),
+  };
+}
+
+const lines = new Map<string, Line>();
+
+async function work(task: Task): Promise<boolean> {
+  const { deed, protocol, patience, name = "" } = task;
+  const open = (): Promise<Line> | Line => protocol === "TCP" ? tcp(task) : udp(task);
+  try {
+    switch (deed) {
+      case "try": {
+        using line = await open();
+        await line.ask(patience);
+        return true;
+      }
+      case "open": {
+        const line = await open();
+        lines.set(name, line);
+        await line.ask(patience);
+        return true;
+      }
+      case "ask":
+        await lines.get(name)?.ask(patience);
+        return lines.has(name);
+      case "push":
+        for (const client of clients) await client.write(WORD);
+        return clients.size > 0;
+      case "shut":
+        lines.get(name)?.[Symbol.dispose]();
+        return lines.delete(name);
+    }
+  } catch {
+    return false;
+  }
+}
+
+async function main(): Promise<void> {
+  for (const port of Deno.args.map(Number)) serve(port);
+  const print = (value: unknown): void => {
+    Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(value)}\n`));
+  };
+  print("ready");
+  let rest = "";
+  for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
+    const parts = `${rest}${text}`.split("\n");
+    rest = parts.pop() ?? "";
+    for (const part of parts) {
+      const task: Task = JSON.parse(part);
+      void work(task).then((ok) => print({ id: task.id, ok }));
+    }
+  }
+  Deno.exit(0);
+}
+
+if (import.meta.main) await main();
