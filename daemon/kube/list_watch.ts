@@ -206,6 +206,8 @@ export class ListWatch<T> {
     }
     if (!(e instanceof KubeError)) return 0;
     if (e.status === 400) this.#startOver();
+    // Where only the watch is refused, lists alone keep us up to date, if slowly.
+    if (denied) this.#version = undefined;
     return Math.max(e.retryAfter ?? 0, denied ? this.#times.refused : 0);
   }
 

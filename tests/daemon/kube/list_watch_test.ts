@@ -309,10 +309,13 @@ Deno.test("ListWatch: 403 names verb and resource, is tried again, and keeps wha
   assert.equal(scene.lines.filter((line) => line.includes("has not the verb")).length, 1);
   assert.match(problem.advice ?? "", /twill manifest --only rbac/);
   await scene.sees({ a: "1" });
-  scene.api.forbidden.clear();
   scene.api.put(NODES, node("b", "2"));
   await scene.sees({ a: "1", b: "2" });
-  assert.ok(scene.watch.status().connected);
+  assert.ok(!scene.watch.status().connected);
+  scene.api.forbidden.clear();
+  await until(() => scene.watch.status().connected, () => "not connected");
+  scene.api.put(NODES, node("c", "3"));
+  await scene.sees({ a: "1", b: "2", c: "3" });
 });
 
 Deno.test("ListWatch: a kubelet's credential is told to be one", async () => {
