@@ -9,6 +9,7 @@ import type { CommandContext, StricliProcess } from "@stricli/core";
 import type { Fact, Scope } from "../engine/fact.ts";
 import type { RouteAnswer, RouteQuestion } from "../engine/trace/lookup.ts";
 import type { CheckTools } from "./check/tools.ts";
+import type { PodTools } from "./pods/view.ts";
 
 /** The reading half of the kernel; closed when disposed. */
 export interface Reader extends Disposable {
@@ -39,6 +40,8 @@ export interface InspectContext extends CommandContext {
   readonly ask: (socket: string, path: string) => Promise<string | undefined>;
   /** What `check` tries out; loads the code for it first. */
   readonly checkTools: () => Promise<CheckTools>;
+  /** How `pods` looks into namespaces; loads the code for it first. */
+  readonly podTools: () => Promise<PodTools>;
   /** Whether this process has a right. */
   readonly has: (capability: Capability) => boolean;
   /** Aborted by SIGINT and SIGTERM; from the first call on they no longer end the process. */

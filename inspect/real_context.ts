@@ -27,6 +27,7 @@ export function realContext(): InspectContext {
     list: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name).sort(),
     ask,
     checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
+    podTools: async () => ({ view: (await import("../ffi/netns_view.ts")).viewNetns }),
     has,
     interrupted,
     changes: async function* (signal, paths): AsyncGenerator<void> {

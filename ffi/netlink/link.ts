@@ -101,6 +101,10 @@ export type Bridge = Decoded<typeof BRIDGE>;
 export const BRIDGE_PORT = {
   /** Hairpin: 0 or 1 (`IFLA_BRPORT_MODE`). */
   hairpin: { type: 4, as: u8 },
+  /** 0 or 1: MAC addresses are learned from the frames that come in. */
+  learning: { type: 8, as: u8 },
+  /** 0 or 1: frames to unknown MAC addresses leave here too. */
+  flooding: { type: 9, as: u8 },
   /** 0 or 1. */
   isolated: { type: 33, as: u8 },
 } as const;
@@ -204,6 +208,8 @@ export const LINK = {
   /** Words that `ip link` shows beside the name, up to 255 bytes. */
   alias: { type: 20, as: text },
   info: { type: 18, as: linkInfo },
+  /** {@link LINK_STATS}; absent where the request leaves them out. */
+  stats: { type: 23, as: raw },
   /** Descriptor of the namespace to create the link in, or to move it to. */
   netnsFd: { type: 28, as: u32 },
   /** `RTEXT_FILTER_*`, linux/rtnetlink.h: what a dump may leave out. */
@@ -214,6 +220,29 @@ export const LINK = {
 } as const;
 
 const { info: _info, ...PEER_LINK } = LINK;
+
+/** `struct rtnl_link_stats64`: what a link counted since it was made. */
+export const LINK_STATS = {
+  receivedPackets: 0,
+  sentPackets: 8,
+  receivedBytes: 16,
+  sentBytes: 24,
+  receiveErrors: 32,
+  sendErrors: 40,
+  receiveDropped: 48,
+  sendDropped: 56,
+} as const;
+/** The counters of a link. */
+export type LinkStats = { readonly [K in keyof typeof LINK_STATS]: number };
+
+/** Reads a link's counters; what a shorter struct does not have is 0. */
+export function readLinkStats(bytes: Uint8Array): LinkStats {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const at = (offset: number): number =>
+    offset + 8 <= bytes.length ? Number(view.getBigUint64(offset, true)) : 0;
+  const entries = Object.entries(LINK_STATS).map(([name, offset]) => [name, at(offset)]);
+  return Object.fromEntries(entries) as LinkStats;
+}
 
 /** A link message after the netlink header. */
 export interface LinkMessage extends Partial<Members<typeof IFINFOMSG>> {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { ErrorCode, OpError } from "../../engine/errors.ts";
+import type { LinkView } from "../../ffi/netns_view.ts";
 import { runInspect } from "../../inspect/app.ts";
 import type { Capability, InspectContext } from "../../inspect/context.ts";
 import type { Fact, RouteFact, Scope } from "../../engine/fact.ts";
@@ -190,6 +192,8 @@ export interface Scene {
   readonly files?: Readonly<Record<string, string | (() => never)>>;
   /** What the daemon answers on its status socket, by path; absent: there is no daemon. */
   readonly status?: Readonly<Record<string, string>>;
+  /** The links of this node (`host`), and of network namespaces by their paths. */
+  readonly namespaces?: Readonly<Record<string, readonly LinkView[]>>;
   /** With `--watch`: what happens, one burst after the other; then the reader ends it. */
   readonly happens?: readonly (Partial<Scene>)[];
   /** `Date.now()`; default: the start of 2026. */
@@ -249,6 +253,10 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       if (below.length === 0) throw new Deno.errors.NotFound(path);
       return [...new Set(below.map((name) => name.slice(path.length + 1).split("/")[0]!))].sort();
     },
+    podTools: () => {
+      if (typeof scene.facts === "function") return Promise.reject(thrownBy(scene.facts));
+      return Promise.resolve({ view: (path) => linksOf(scene, path) });
+    },
     ask: (_socket, path) => Promise.resolve(scene.status?.[path]),
     checkTools: () => Promise.resolve({ ...QUIET, ...scene.tools }),
     has: (capability) =>
@@ -270,6 +278,12 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
   const code = await runInspect(args, context);
   if (open !== 0) throw new Error("the kernel was not closed");
   return { code, ...out };
+}
+
+function linksOf({ namespaces }: Scene, path = "host"): readonly LinkView[] {
+  const links = namespaces?.[path];
+  if (links !== undefined || path === "host") return links ?? [];
+  throw new OpError("open", path, { code: ErrorCode.io });
 }
 
 function thrownBy(work: () => never): unknown {

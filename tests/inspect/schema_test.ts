@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { answers, DAEMON, lease, MEMORY } from "./known.ts";
+import { nodeOf, podParts } from "./pods_scene.ts";
 import { ENV_DUAL, fdb, HEALTHY, inspect, peer, peer6, route, type Scene, vtep6 } from "./scene.ts";
 
 /** The part of JSON Schema that our documents need. */
@@ -84,10 +85,15 @@ const SCENES: Readonly<Record<string, Scene>> = {
       leases: { ...MEMORY, leases: [...MEMORY.leases, lease(4)] },
     }),
   },
+  "pods with and without all that is known": nodeOf(podParts(2, "default/web"), podParts(3), {
+    ...podParts(4),
+    host: [],
+    namespaces: {},
+  }),
   "nothing at all": { facts: [], files: {} },
 };
 
-for (const command of ["subnet", "routes --all", "peers", "leases", "check"]) {
+for (const command of ["subnet", "routes --all", "peers", "leases", "pods", "check"]) {
   const [kind] = command.split(" ");
   for (const [name, scene] of Object.entries(SCENES)) {
     Deno.test(`schema: ${command} of ${name} is as docs/schema says`, async () => {

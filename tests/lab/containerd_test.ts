@@ -83,6 +83,16 @@ Deno.test("containerd: pods have addresses, reach each other, and leave nothing"
       // containerd's own second network.
       await node.must(["ip", "netns", "exec", netns, "ping", "-c1", "-W5", "127.0.0.1"]);
     }
+    const shown = JSON.parse(await node.must(["twill", "inspect", "pods", "-o", "json"]));
+    assert.deepEqual(
+      shown.items.map(({ pod, ips, veth, bridge, netns }: Record<string, unknown>) => [
+        pod,
+        ips,
+        [typeof veth, bridge],
+        containerd.namespaces().some((name) => String(netns).endsWith(`/${name}`)),
+      ]),
+      sandboxes.map(({ ips }, i) => ["abcd"[i], ips, ["string", "cni0"], true]),
+    );
     assert.notDeepEqual(await traces(node), [], "there is something to look for");
     await Promise.all(ids.map((id) => containerd.remove(id)));
     assert.deepEqual(await traces(node), []);
