@@ -14,6 +14,8 @@ export interface InstallFlags {
   readonly cniConfDir: string;
   readonly root: string;
   readonly systemd: boolean;
+  readonly conflist: boolean;
+  readonly dryRun: boolean;
 }
 
 /** The command. */
@@ -48,7 +50,19 @@ export const install: Command<InstallContext> = buildCommand<InstallFlags, [], I
         withNegated: false,
         brief: "Also write a unit that runs the daemon with the flags behind --, and start it",
       },
+      conflist: {
+        kind: "boolean",
+        default: true,
+        brief: "The network's file; --no-conflist leaves it to a daemon with --conflist-file",
+      },
+      dryRun: {
+        kind: "boolean",
+        default: false,
+        withNegated: false,
+        brief: "Print what would be done, and do nothing",
+      },
     },
+    aliases: { n: "dryRun" },
   },
   docs: {
     brief: "Put the plugins, the network and (if asked) a systemd unit on this node",
@@ -62,6 +76,10 @@ export const install: Command<InstallContext> = buildCommand<InstallFlags, [], I
         input: "--systemd -- --lease-file=/etc/twill/leases.yaml --ip-masq --healthz-port=9898",
         brief: "A cluster without any server",
       },
+      {
+        input: "--systemd -- --kube-subnet-mgr --kubeconfig-file=/etc/twill/kubeconfig --ip-masq",
+        brief: "Leases from the Kubernetes API; the daemon writes the network",
+      },
       { input: "--cni-bin-dir=/usr/lib/cni", brief: "Where Debian's containerd looks" },
       { input: "--root=/mnt/image --systemd -- --ip-masq", brief: "Fill an image" },
     ],
@@ -71,6 +89,9 @@ export const install: Command<InstallContext> = buildCommand<InstallFlags, [], I
       "runtimes start pods with it. Files of others that have to make room are kept beside, with",
       `".before-twill" behind their name; twill uninstall puts them back. A list of yours under that`,
       "name is kept as well, and one of ours that you edited stays as it is.",
+      "",
+      "A daemon with --conflist-file, and any with --kube-subnet-mgr, writes the network itself, when",
+      "the node is ready: Kubernetes sends pods to nodes that have one.",
       "",
       "Either all of it happens or nothing; run it again as often as you like, also to upgrade. With",
       "--systemd a changed daemon is restarted; pods keep their connections meanwhile.",

@@ -29,9 +29,9 @@ import {
 } from "./layout.ts";
 import { type Content, type Found, look, Placer } from "./place.ts";
 import { type Placed, type Receipt, receiptText } from "./receipt.ts";
-import { checkRoot, readNames, readReceipt, readText } from "./read.ts";
+import { checkRoot, readInfo, readNames, readReceipt, readText } from "./read.ts";
 import { systemctl, systemdRuns } from "./systemd.ts";
-import { checkFlags, unitText } from "./unit.ts";
+import { checkFlags, unitText, whoWrites } from "./unit.ts";
 
 /** What becomes of one file. */
 interface Item {
@@ -49,20 +49,31 @@ interface Item {
 /** Does it. @throws {OpError | UsageError} and then nothing has changed */
 export async function run(this: InstallContext, flags: InstallFlags): Promise<void> {
   const { root } = flags;
-  const { program, daemonFlags } = check(this, flags);
+  const program = check(this, flags);
   const say = (line: string): void => this.process.stdout.write(`${line}\n`);
   const warn = (line: string): void => this.process.stderr.write(`warning: ${line}\n`);
 
   const old = readReceipt(root, warn);
-  const items = wanted(flags, program, daemonFlags, this.client).map((one) =>
-    judge(root, old, one)
-  );
-  const receipt = await newReceipt(this, flags, old, items);
+  const list = `${flags.cniConfDir}/${CONFLIST}`;
+  const known = old?.placed.find(({ path }) => path === list);
+  const foreign = known === undefined && readInfo(root, list) !== undefined;
+  const edited = known !== undefined && isEdited(root, known);
+  const { daemonFlags, later } = whoWrites(this.behind ?? [], list, flags, edited);
+  const all = wanted(flags, program, daemonFlags, this.client);
+  const items = all.filter(({ path }) => !later || path !== list)
+    .map((one) => judge(root, old, one));
+  // Another list goes on until the daemon replaces it, and comes back with uninstall.
+  const saves = later && (foreign || edited);
+  if (flags.dryRun) {
+    tellPlan(items, later ? list : undefined, saves, say);
+    return;
+  }
+  const receipt = await newReceipt(this, flags, old, items, later ? [{ path: list }] : []);
   const systemd = flags.systemd && systemdRuns(root);
 
   using placer = new Placer(root);
   placer.makeDirectory(STATE_DIR, 0o700);
-  for (const { path } of items) placer.makeDirectory(dirOf(path));
+  for (const { path } of all) placer.makeDirectory(dirOf(path));
   const text = receiptText(receipt);
   const steps = [
     { path: RECEIPT, content: { kind: "text", text, mode: 0o600 } as const, save: false },
@@ -74,6 +85,7 @@ export async function run(this: InstallContext, flags: InstallFlags): Promise<vo
   ];
   const unit = items.find(({ path }) => path === UNIT_FILE);
   if (systemd && unit !== undefined) deferReload(this, placer, unit);
+  if (saves) placer.saveCopy(list);
   for (const { put, save } of others) put(save);
   placer.sync();
   if (systemd) start(this, placer, unit?.found === "absent", others.length > 1);
@@ -82,20 +94,35 @@ export async function run(this: InstallContext, flags: InstallFlags): Promise<vo
   placer.keep();
 
   for (const line of items.flatMap(told)) say(line);
+  if (saves) say(`kept       ${list} (also as ${CONFLIST}${SAVED}, until twill goes)`);
   if (steps.length === 1) say("Everything was in its place already");
+  if (later) say(`The daemon writes ${list} as soon as this node is ready for pods`);
   advise(this, flags, systemd, say, warn);
+}
+
+/** What would be done. */
+function tellPlan(
+  items: readonly Item[],
+  later: string | undefined,
+  saves: boolean,
+  say: (line: string) => void,
+): void {
+  const lines = items.flatMap(told);
+  say(lines.length === 0 ? "Everything is in its place already" : "These would be placed:");
+  for (const line of lines) say(line);
+  if (later === undefined) return;
+  say(`later      ${later} (by the daemon${saves ? `; what is there is kept beside` : ""})`);
 }
 
 /** All that can be refused before anything is looked at. */
 function check(
   { uid, program, behind }: InstallContext,
   { root, systemd }: InstallFlags,
-): { readonly program: string; readonly daemonFlags: readonly string[] } {
+): string {
   if (behind !== undefined && !systemd) {
     throw new UsageError("flags behind -- are for the unit: add --systemd, or leave them out");
   }
-  const daemonFlags = behind ?? [];
-  if (systemd) checkFlags(daemonFlags);
+  if (systemd) checkFlags(behind ?? []);
   if (program === undefined) {
     throw new OpError("install", "a program that was started from its sources", {
       code: ErrorCode.program,
@@ -110,7 +137,7 @@ function check(
     });
   }
   checkRoot(root);
-  return { program, daemonFlags };
+  return program;
 }
 
 /** All files, in the order in which they are placed: the network last. */
@@ -160,10 +187,15 @@ function judge(
   }
   if (found === "absent") return item;
   if (before === undefined) return { ...item, save: true };
-  const text = before.sha512 === undefined ? undefined : readText(root, path);
-  return text !== undefined && sha512(text) !== before.sha512
+  return isEdited(root, before)
     ? { ...item, stays: "was edited since it was installed, and stays" }
     : { ...item, save: isForeign(root, path, content) };
+}
+
+/** Somebody has changed a text of ours since it was placed. */
+function isEdited(root: string, { path, sha512: before }: Placed): boolean {
+  const text = before === undefined ? undefined : readText(root, path);
+  return text !== undefined && sha512(text) !== before;
 }
 
 /** Another program put a file where a plugin of ours was: it is newer than what we have kept. */
@@ -180,6 +212,7 @@ async function newReceipt(
   flags: InstallFlags,
   old: Receipt | undefined,
   items: readonly Item[],
+  later: readonly Placed[],
 ): Promise<Receipt> {
   const { root } = flags;
   const mine = items.filter(({ ours }) => ours).map(({ path, content, stays }): Placed => {
@@ -189,10 +222,10 @@ async function newReceipt(
     return content.kind === "text" && path !== UNIT_FILE
       ? { path, sha512: sha512(content.text) }
       : { path };
-  });
+  }).concat(later);
   const others = old?.placed.filter(({ path }) => !mine.some((one) => one.path === path)) ?? [];
   const dirs = [
-    ...items.map(({ path }) => dirOf(path)),
+    ...[...items, ...later].map(({ path }) => dirOf(path)),
     ...[STATE_DIR, ...Object.values(CNI_STATE), ...RUN_DIRS],
   ].flatMap(withParents);
   const missing = dirs.filter((dir) => readNames(root, dir) === undefined);
@@ -262,7 +295,7 @@ function advise(
   say: (line: string) => void,
   warn: (line: string) => void,
 ): void {
-  const chosen = chosenConfig(readNames(root, cniConfDir) ?? []);
+  const chosen = chosenConfig([...readNames(root, cniConfDir) ?? [], CONFLIST]);
   if (chosen !== undefined && chosen !== CONFLIST) {
     warn(
       `${cniConfDir}/${chosen} sorts before ${CONFLIST}, so runtimes use that network, not ` +

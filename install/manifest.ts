@@ -9,7 +9,7 @@ import type { InstallContext } from "./context.ts";
 import { settingsHelp } from "./manifest_settings.ts";
 
 /** What may be printed alone. */
-export const PARTS = ["rbac", "token", "kubeconfig"] as const;
+export const PARTS = ["rbac", "token", "kubeconfig", "net-conf"] as const;
 
 /** What manifest is told. */
 export interface ManifestFlags {
@@ -79,6 +79,7 @@ export const manifest: Command<InstallContext> = buildCommand<ManifestFlags, [],
         input: "--only kubeconfig --server=https://10.0.0.1:6443 --ca=ca.crt --token=token",
         brief: "A kubeconfig for nodes where twill is no pod",
       },
+      { input: "--only net-conf", brief: "/etc/kube-flannel/net-conf.json for such nodes" },
     ],
     fullDescription: [
       "The names are those of flannel's manifest, so kubectl apply replaces a flannel that runs: node",

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { CNI_STATE, dirOf, PROGRAM, RUN_DIRS, STATE_DIR } from "./layout.ts";
+import { CNI_STATE, CONFLIST, dirOf, PROGRAM, RUN_DIRS, STATE_DIR } from "./layout.ts";
 import type { KubeObject } from "./manifest_objects.ts";
 import type { Settings } from "./manifest_settings.ts";
 
@@ -77,7 +77,7 @@ const LINUX_ONLY = {
   },
 } as const;
 
-/** Puts program, plugins and network on the node. */
+/** Puts program and plugins on the node; the network's file is left to the daemon. */
 function installer(settings: Settings): object {
   const { cniBinDir, cniConfDir } = settings;
   return {
@@ -87,6 +87,7 @@ function installer(settings: Settings): object {
     command: [PROGRAM],
     args: [
       "install",
+      "--no-conflist",
       `--cni-bin-dir=${cniBinDir}`,
       `--cni-conf-dir=${cniConfDir}`,
     ],
@@ -97,7 +98,7 @@ function installer(settings: Settings): object {
 }
 
 function agent(settings: Settings, more: readonly string[]): object {
-  const { privileged, cpu, memory, ipMasq, healthzPort } = settings;
+  const { privileged, cpu, memory, ipMasq, healthzPort, cniConfDir } = settings;
   const probe = (path: string, initialDelaySeconds: number, periodSeconds: number): object => ({
     httpGet: { path, port: "healthz" },
     initialDelaySeconds,
@@ -117,6 +118,8 @@ function agent(settings: Settings, more: readonly string[]): object {
       "--kube-subnet-mgr",
       ...(ipMasq === "true" ? ["--ip-masq"] : []),
       `--healthz-port=${healthzPort}`,
+      `--conflist-file=${cniConfDir}/${CONFLIST}`,
+      `--conflist-source=${CONFIG_DIR}/cni-conf.json`,
       ...more,
     ],
     env: [

@@ -14,7 +14,13 @@ import {
   readToken,
   readTokenSecret,
 } from "./manifest_kubeconfig.ts";
-import { allObjects, type KubeObject, rbacObjects, tokenSecret } from "./manifest_objects.ts";
+import {
+  allObjects,
+  type KubeObject,
+  netConfText,
+  rbacObjects,
+  tokenSecret,
+} from "./manifest_objects.ts";
 import { readSettings, type Settings } from "./manifest_settings.ts";
 import { failure } from "./place.ts";
 import { checkFlags } from "./unit.ts";
@@ -46,22 +52,26 @@ export async function run(this: InstallContext, flags: ManifestFlags): Promise<v
   const settings = readSettings(flags.set, this.version.split(" ")[1] ?? "");
   const text = flags.only === "kubeconfig"
     ? toYaml(kubeconfig(await accessOf(this, flags)))
-    : objectsOf(flags, settings, more).map((one) => documentOf(one, settings)).join("");
+    : textOf(flags.only, settings, more);
   this.process.stdout.write(text);
 }
 
-function objectsOf(
-  { only }: ManifestFlags,
+function textOf(
+  only: Exclude<ManifestFlags["only"], "kubeconfig">,
   settings: Settings,
   more: readonly string[],
-): readonly KubeObject[] {
+): string {
+  const documents = (...objects: readonly KubeObject[]): string =>
+    objects.map((one) => documentOf(one, settings)).join("");
   switch (only) {
     case undefined:
-      return allObjects(settings, more);
+      return documents(...allObjects(settings, more));
     case "rbac":
-      return rbacObjects(settings);
-    default:
-      return [tokenSecret(settings)];
+      return documents(...rbacObjects(settings));
+    case "token":
+      return documents(tokenSecret(settings));
+    case "net-conf":
+      return netConfText(settings);
   }
 }
 

@@ -140,6 +140,21 @@ export class Placer implements Disposable {
     }
   }
 
+  /** Keeps what is in a place under {@link SAVED} too; it stays where it is. */
+  saveCopy(place: string): void {
+    const path = below(this.#root, place);
+    const draft = this.#hidden(path, "old");
+    try {
+      if (!linkIfThere(path, draft)) return;
+      this.#undo.defer(() => remove(draft));
+      move(draft, `${path}${SAVED}`);
+      this.#undo.defer(() => remove(`${path}${SAVED}`));
+      this.#dirs.add(dirOf(path));
+    } catch (e) {
+      throw failure("keep", path, e);
+    }
+  }
+
   /** Waits until the disk has all that was placed. */
   sync(): void {
     for (const dir of this.#dirs) {
@@ -204,8 +219,8 @@ function linkIfThere(path: string, name: string): boolean {
   }
 }
 
-/** rename(2) leaves both names where they are two names of one file already. */
-function move(from: string, to: string): void {
+/** Renames, also where the two names are those of one file, which rename(2) leaves as they are. */
+export function move(from: string, to: string): void {
   Deno.renameSync(from, to);
   remove(from);
 }

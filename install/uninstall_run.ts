@@ -9,7 +9,7 @@ import { parseListing } from "../engine/rules/nft_listing.ts";
 import { Exit, type InstallContext, type NodeKernel } from "./context.ts";
 import { tablesOf, takeInventory } from "./inventory.ts";
 import { below, nameOf, SAVED, STATE_DIR, UNIT } from "./layout.ts";
-import { failure, remove } from "./place.ts";
+import { failure, move, remove } from "./place.ts";
 import { planRemoval } from "./plan.ts";
 import { checkRoot } from "./read.ts";
 import { type Removal, removalText } from "./removal.ts";
@@ -98,7 +98,7 @@ async function doOne(
       return onFile("remove", below(root, removal.path), remove);
     case "restore":
       return onFile("restore", below(root, removal.path), (path) => {
-        Deno.renameSync(`${path}${SAVED}`, path);
+        move(`${path}${SAVED}`, path);
       });
     case "tree":
       return onFile("remove", below(root, removal.path), (path) => {

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { type FlagName, parseFlags, UsageError as FlagError, variableOf } from "../daemon/flags.ts";
+import {
+  type FlagName,
+  type Flags,
+  parseFlags,
+  UsageError as FlagError,
+  variableOf,
+} from "../daemon/flags.ts";
 import { UsageError } from "./context.ts";
 import { ENV_FILE } from "./layout.ts";
 
@@ -19,9 +25,10 @@ const SECRET: readonly FlagName[] = ["etcd-password"];
  *
  * Variables do not count here: those of this shell are not those of the unit.
  *
+ * @returns what they say.
  * @throws {UsageError} naming the flag.
  */
-export function checkFlags(words: readonly string[]): void {
+export function checkFlags(words: readonly string[]): Flags {
   let line;
   try {
     line = parseFlags(words, () => undefined);
@@ -32,7 +39,7 @@ export function checkFlags(words: readonly string[]): void {
   if (line.kind !== "run") {
     throw new UsageError(`daemon flags: --${line.kind} would end the daemon at once`);
   }
-  const { given } = line;
+  const { given, flags } = line;
   const secret = SECRET.find((name) => given.has(name));
   if (secret !== undefined) {
     throw new UsageError(
@@ -40,6 +47,45 @@ export function checkFlags(words: readonly string[]): void {
         `Put ${variableOf(secret)}=… into ${ENV_FILE} (mode 0600), and leave the flag out`,
     );
   }
+  return flags;
+}
+
+/** Who writes the network's file. */
+export interface Writer {
+  /** The unit's flags, with one for a daemon that is to write it. */
+  readonly daemonFlags: readonly string[];
+  /** The daemon does, when the node is ready. */
+  readonly later: boolean;
+}
+
+/**
+ * Decides who writes the network's file: where Kubernetes sends pods to nodes that have one, the
+ * daemon.
+ *
+ * @param words flags of the daemon: see {@link checkFlags}.
+ * @param list the file.
+ * @param edited an operator has made the list his own: it stays, unless the daemon is told of it.
+ * @throws {UsageError} when the daemon is told another file than uninstall would find.
+ */
+export function whoWrites(
+  words: readonly string[],
+  list: string,
+  { systemd, conflist }: { readonly systemd: boolean; readonly conflist: boolean },
+  edited: boolean,
+): Writer {
+  if (!systemd) return { daemonFlags: [], later: !conflist };
+  const flags = checkFlags(words);
+  const given = flags["conflist-file"];
+  if (given !== "" && given !== list) {
+    throw new UsageError(
+      `daemon flags: --conflist-file must be ${list}, where uninstall looks; see --cni-conf-dir`,
+    );
+  }
+  const adds = given === "" && conflist && !edited && flags["kube-subnet-mgr"];
+  return {
+    daemonFlags: adds ? [...words, `--conflist-file=${list}`] : words,
+    later: adds || given !== "" || !conflist,
+  };
 }
 
 /**

@@ -258,3 +258,84 @@ for (const command of ["install", "uninstall"]) {
     assert.match(told, /Exit code: 0 done/);
   });
 }
+
+const KUBE = ["--systemd", "--", "--kube-subnet-mgr", "--kubeconfig-file=/etc/twill/kubeconfig"];
+
+Deno.test("install: with the Kubernetes API the daemon writes the list, and uninstall removes it", async () => {
+  using tree = new Tree();
+  const told = fine(await tree.run("install", ...KUBE));
+  assert.match(told, /^The daemon writes \/etc\/cni\/net\.d\/10-flannel\.conflist as soon as/m);
+  assert.throws(() => tree.read(LIST), Deno.errors.NotFound);
+  assert.match(tree.read(UNIT), /^ExecStart=.* --kube-subnet-mgr .*--conflist-file=\S+conflist$/m);
+  // As the daemon does it, later.
+  tree.write(LIST, `{"name":"cbr0","plugins":[{"type":"flannel"}]}`);
+  assert.match(fine(await tree.run("install", ...KUBE)), /^Everything was in its place already$/m);
+  fine(await tree.run("uninstall"));
+  assert.deepEqual(tree.list(), []);
+});
+
+Deno.test("install: another list goes on until the daemon replaces it, and comes back", async () => {
+  using tree = new Tree();
+  tree.write(LIST, `{"name":"mine"}`);
+  const told = fine(await tree.run("install", ...KUBE));
+  assert.match(told, /^kept +\S+ \(also as 10-flannel\.conflist\.before-twill/m);
+  assert.deepEqual([LIST, `${LIST}.before-twill`].map((path) => tree.read(path)), [
+    `{"name":"mine"}`,
+    `{"name":"mine"}`,
+  ]);
+  Deno.removeSync(tree.at(LIST));
+  tree.write(LIST, `{"name":"cbr0"}`);
+  fine(await tree.run("install", ...KUBE));
+  assert.equal(tree.read(`${LIST}.before-twill`), `{"name":"mine"}`);
+  fine(await tree.run("uninstall"));
+  assert.equal(tree.read(LIST), `{"name":"mine"}`);
+});
+
+Deno.test("install: a list of ours that was edited is not given to the daemon", async () => {
+  using tree = new Tree();
+  fine(await tree.run("install"));
+  tree.write(LIST, `{"name":"cbr0","plugins":[]}`);
+  assert.match(fine(await tree.run("install", ...KUBE)), /^kept +\S+ \(was edited/m);
+  assert.doesNotMatch(tree.read(UNIT), /conflist/);
+  assert.equal(tree.read(LIST), `{"name":"cbr0","plugins":[]}`);
+});
+
+Deno.test("install: --no-conflist leaves the list to a daemon elsewhere", async () => {
+  using tree = new Tree();
+  const told = fine(await tree.run("install", "--no-conflist", "--cni-conf-dir=/etc/net"));
+  assert.match(told, /^The daemon writes \/etc\/net\/10-flannel\.conflist/m);
+  assert.equal(tree.read(`${BIN}/flannel`), CLIENT);
+  tree.write("/etc/net/10-flannel.conflist", "{}");
+  fine(await tree.run("uninstall"));
+  assert.deepEqual(tree.list(), []);
+});
+
+Deno.test("install: a list that uninstall would not find is refused", async () => {
+  using tree = new Tree();
+  const left = await tree.run("install", ...KUBE, "--conflist-file=/etc/cni/net.d/05-a.conflist");
+  assert.equal(left.code, 2);
+  assert.match(left.stderr, /--conflist-file must be \/etc\/cni\/net\.d\/10-flannel\.conflist/);
+  assert.deepEqual(tree.list(), []);
+});
+
+Deno.test("install --dry-run: says what an install does, and does nothing", async () => {
+  using tree = new Tree();
+  tree.write(`${BIN}/portmap`, "the reference portmap", 0o755);
+  tree.write(LIST, `{"name":"mine"}`);
+  const before = tree.list();
+  for (const args of [["--systemd", "--", "--ip-masq"], KUBE]) {
+    const planned = fine(await tree.run("install", "--dry-run", ...args));
+    assert.deepEqual(tree.list(), before);
+    assert.match(planned, /^These would be placed:\n/);
+    assert.match(planned, /^replaced {3}\S+portmap \(what was there is kept/m);
+    const done = fine(await tree.run("install", ...args));
+    const lines = planned.split("\n").filter((line) => /^(?:installed|replaced)/.test(line));
+    for (const line of lines) assert.ok(done.includes(line), line);
+    assert.match(
+      planned,
+      args === KUBE ? /^later +\S+conflist \(by the daemon; what/m : /^replaced +\S+conflist/m,
+    );
+    fine(await tree.run("uninstall"));
+    assert.deepEqual(tree.list(), before);
+  }
+});

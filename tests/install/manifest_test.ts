@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { load, loadAll } from "js-yaml";
-import { FLAGS } from "../../daemon/flags.ts";
+import { parseFlags } from "../../daemon/flags.ts";
 import { parseNetConf } from "../../engine/net_conf.ts";
 import { networkOf } from "../../install/conflist.ts";
 import { fine, type Left, Tree } from "./bench.ts";
@@ -71,12 +71,16 @@ Deno.test("manifest: the daemon takes its flags, and those behind --", async () 
   assert.deepEqual(agent.command, ["twill"]);
   const [word, ...args] = agent.args;
   assert.equal(word, "daemon");
-  assert.deepEqual(args.slice(-3), ["--iface=eth1", "--v", "1"]);
-  for (const arg of args.slice(0, -1)) {
-    const name = /^--([a-z-]+)/.exec(arg)?.[1] ?? "";
-    assert.ok(Object.hasOwn(FLAGS, name), arg);
+  const line = parseFlags(args, () => undefined);
+  assert.ok(line.kind === "run");
+  const { flags } = line;
+  assert.deepEqual([flags.iface, flags.v, flags["healthz-port"]], [["eth1"], 1, 9000]);
+  assert.deepEqual([flags["kube-subnet-mgr"], flags["ip-masq"]], [true, true]);
+  assert.equal(flags["conflist-file"], "/etc/cni/net.d/10-flannel.conflist");
+  const config = agent.volumeMounts.find(({ name }: Shown) => name === "flannel-cfg").mountPath;
+  for (const name of ["conflist-source", "net-config-path"] as const) {
+    assert.ok(flags[name].startsWith(config), flags[name]);
   }
-  assert.ok(args.includes("--kube-subnet-mgr") && args.includes("--healthz-port=9000"));
   assert.equal(agent.ports[0].containerPort, 9000);
 });
 
@@ -125,6 +129,14 @@ Deno.test("manifest: a changed configuration replaces the pods", async () => {
   assert.equal(await mark("--set", "memory=1Gi"), usual);
   assert.notEqual(await mark("--set", "network=10.0.0.0/8"), usual);
   assert.equal(await mark("--set", "configMap=existing"), undefined);
+});
+
+Deno.test("manifest --only net-conf: what the ConfigMap has", async () => {
+  const words = ["--set", "backend=host-gw", "--set", "network=10.0.0.0/8"];
+  const { data } = (await objects(...words)).find(({ kind }) => kind === "ConfigMap");
+  const text = fine(await manifest(["--only", "net-conf", ...words]));
+  assert.equal(text, data["net-conf.json"]);
+  assert.equal(parseNetConf(text).backend.type, "host-gw");
 });
 
 Deno.test("manifest: an existing ConfigMap is not printed", async () => {
