@@ -23,10 +23,14 @@ FLANNEL_MTU=1450
 FLANNEL_IPMASQ=false
 `;
 
-// A link-local address would come and change while we look.
+// A link-local address would come and change while we look, and so does the carrier.
 const FRESH = `
 rm -rf /opt/cni /etc/cni /var/lib/cni /var/lib/twill
 echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+for try in $(seq 500); do
+  if ip -o link show eth0 | grep -q LOWER_UP.*state.UP; then break; fi
+  sleep 0.02
+done
 `;
 
 /** A test on a fresh node with an address, and no other machine. */
