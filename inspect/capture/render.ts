@@ -173,10 +173,10 @@ function endsJson(ends: Ends | undefined, view: View): Record<string, unknown> {
   return {
     source: ends?.source ?? null,
     sourcePort: ends?.sourcePort ?? null,
-    sourcePod: (ends && view.names.get(ends.source)) ?? null,
+    sourceName: (ends && view.names.get(ends.source)) ?? null,
     destination: ends?.destination ?? null,
     destinationPort: ends?.destinationPort ?? null,
-    destinationPod: (ends && view.names.get(ends.destination)) ?? null,
+    destinationName: (ends && view.names.get(ends.destination)) ?? null,
   };
 }
 
