@@ -104,8 +104,10 @@ export class KernelWatch implements Disposable {
   }
 
   #learnIndexes(): void {
-    const links = this.#kernel.named("host", this.#concerns().devices);
-    this.#indexes = new Set(links.map(({ index }) => index));
+    const { anywhere, devices } = this.#concerns();
+    const indexes = this.#kernel.named("host", devices).map(({ index }) => index);
+    this.#indexes = new Set(indexes);
+    this.#events.focus(anywhere ? undefined : { names: devices, indexes });
   }
 
   [Symbol.dispose](): void {

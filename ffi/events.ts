@@ -7,6 +7,7 @@
 
 import { OpError } from "../engine/errors.ts";
 import { MAIN_TABLE } from "../engine/fact.ts";
+import { eventFilter, type Focus, HEAR_ALL } from "./event_filter.ts";
 import { readAddress } from "./netlink/address.ts";
 import { attributes, text } from "./netlink/codec.ts";
 import { readLink } from "./netlink/link.ts";
@@ -80,6 +81,7 @@ export class KernelEvents implements Disposable {
   readonly #rules: NetlinkSocket;
   readonly #stack: DisposableStack;
   readonly #hear: (heard: Heard) => void;
+  #filter = "";
 
   /**
    * @param hear called for each event.
@@ -98,6 +100,24 @@ export class KernelEvents implements Disposable {
     undo.use(poller.watch(this.#route.fd, () => this.#drain(this.#route, routeEvent)));
     undo.use(poller.watch(this.#rules.fd, () => this.#drain(this.#rules, rulesEvent)));
     this.#stack = undo.move();
+  }
+
+  /**
+   * From now on what the kernel tells of other links, and of routes that nobody makes, is not even
+   * queued for us. A kernel that cannot do that goes on telling everything.
+   *
+   * @param focus undefined for everything.
+   */
+  focus(focus: Focus | undefined): void {
+    const program = focus === undefined ? undefined : eventFilter(focus);
+    const text = String(program);
+    if (text === this.#filter) return;
+    this.#filter = text;
+    try {
+      this.#route.filter(program ?? HEAR_ALL);
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+    }
   }
 
   /**

@@ -28,6 +28,7 @@ import {
 export const SocketOption = {
   SOL_SOCKET: 1,
   SO_RCVTIMEO: 20,
+  SO_ATTACH_FILTER: 26,
   SO_RCVBUFFORCE: 33,
   SOL_NETLINK: 270,
   NETLINK_CAP_ACK: 10,
@@ -168,6 +169,21 @@ export class NetlinkSocket implements Disposable {
   join(group: number): void {
     const result = libnl().nl_socket_add_membership(this.#socket, group);
     if (result < 0) throw failure("join netlink group", `${group}`, nlText(result));
+  }
+
+  /**
+   * Lets the kernel drop what a program of classic BPF does not accept, instead of queueing it.
+   *
+   * @param program an array of `struct sock_filter`.
+   * @throws {OpError} when the kernel does not take it; then everything is queued as before.
+   */
+  filter(program: Uint8Array<ArrayBuffer>): void {
+    // struct sock_fprog: the number of instructions, and where they are.
+    const fprog = new DataView(new ArrayBuffer(16));
+    fprog.setUint16(0, program.length / 8, true);
+    const at = Deno.UnsafePointer.value(Deno.UnsafePointer.of(program));
+    fprog.setBigUint64(8, BigInt(at), true);
+    this.#option(SocketOption.SOL_SOCKET, SocketOption.SO_ATTACH_FILTER, fprog);
   }
 
   /**

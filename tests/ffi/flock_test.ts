@@ -20,6 +20,21 @@ Deno.test("Flock: one at a time; the other polls without blocking this thread", 
   }
 });
 
+Deno.test("Flock: callers of one process take turns, in the order of arrival", async () => {
+  const dir = Deno.makeTempDirSync();
+  try {
+    const order: number[] = [];
+    await Promise.all(Array.from({ length: 50 }, async (_, n) => {
+      using _lock = await Flock.acquire(`${dir}/lock`, false);
+      order.push(n);
+      await Promise.resolve();
+    }));
+    assert.deepEqual(order, Array.from({ length: 50 }, (_, n) => n));
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
+});
+
 Deno.test("Flock: waits for another program, and then nobody else gets in", async () => {
   const dir = Deno.makeTempDirSync();
   try {
