@@ -28,6 +28,9 @@ deno_version=$(<"$root/.deno-version")
 deno_dir=$cache/deno-$deno_version
 # shellcheck disable=SC2034 # used by setup and build
 denort_cached=$cache/denort-$deno_version
+# The plugins of others that a bench stands beside ours: what tools/peers builds.
+# shellcheck disable=SC2034 # used by peers and bench
+reference_plugins=$cache/reference-plugins
 # Container runtimes for the lab, unpacked: nothing of them is installed.
 runtimes=$cache/runtimes
 

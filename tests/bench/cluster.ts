@@ -8,7 +8,9 @@ import { until } from "../lab/command.ts";
 import type { Etcd } from "../lab/etcd.ts";
 import type { Lab } from "../lab/lab.ts";
 import type { Node } from "../lab/node.ts";
-import type { Who } from "./table.ts";
+
+/** The two programs. */
+type Who = "flanneld" | "twill";
 
 const FOLDER = "/coreos.com/network/subnets/";
 

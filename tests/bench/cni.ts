@@ -1,212 +1,234 @@
 /**
- * `tools/bench cni [--against DIR] [--rounds N]`: what a pod costs, beside the plugins in DIR
- * (Debian's /usr/lib/cni unless told otherwise), in one run that alternates between them.
- *
- * DIR's chain is flannel → bridge → host-local, then portmap, as in flannel's list. Where DIR has no
- * flannel (Debian's has not), its chain begins with bridge and the document that flannel would hand
- * it: one process less, so the comparison flatters DIR.
+ * `tools/bench cni [--against DIR] [--rounds N] [--quick]`: what a pod costs, beside the plugins in
+ * DIR, in one run that alternates between them. DIR is what `tools/peers` built unless told
+ * otherwise: the reference plugins and a stand-in for flannel's. Debian's plugins run along as a
+ * second reference; they have no flannel, so their list begins with bridge and the document that
+ * flannel would hand it: one process less, which flatters them.
  *
  * @module
  */
 
-import assert from "node:assert/strict";
+import { Kernel } from "../../ffi/kernel.ts";
+import type { Cidr, Inet, Ip } from "../../engine/ip.ts";
+import type { Change } from "../../engine/plan.ts";
 import { run } from "../kernel/plugins.ts";
 import { exists, ServerBench } from "../kernel/server_bench.ts";
+import { Caller, type Took } from "./caller.ts";
+import { Figures, type Measure, median, percentiles } from "./table.ts";
+import { Chains, type List, type Way } from "./ways.ts";
 
-/** Starts processes and takes the time; see caller.c. */
-class Caller {
-  readonly #child: Deno.ChildProcess;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #lines: AsyncIterator<string>;
+const quick = Deno.args.includes("--quick");
+const REFERENCE = "reference";
+/** Rounds before anything is counted: a daemon is warm after its first pods. */
+const WARM = quick ? 10 : 60;
+/** How many pods at once, and how often. */
+const CROWDS = quick ? [[30, 2]] as const : [[30, 5], [100, 2]] as const;
 
-  constructor(dir: string) {
-    const source = new URL("caller.c", import.meta.url).pathname;
-    run("gcc", "-O2", "-Wall", "-o", `${dir}/caller`, source);
-    this.#child = new Deno.Command(`${dir}/caller`, { stdin: "piped", stdout: "piped" }).spawn();
-    this.#writer = this.#child.stdin.getWriter();
-    this.#lines = linesOf(this.#child.stdout)[Symbol.asyncIterator]();
+/** Medians that design §6 sets a target for: the way, its list, the reference's list. */
+const TARGETS: readonly (Measure & { readonly way: string; readonly list: List })[] = [
+  { name: "ADD, stock list", way: "daemon", list: "stock", unit: "ms", ratio: 1 / 7 },
+  { name: "DEL, stock list", way: "daemon", list: "stock", unit: "ms", ratio: 0.75 },
+  { name: "ADD, own list", way: "daemon, one exec", list: "stock", unit: "ms" },
+  { name: "DEL, own list", way: "daemon, one exec", list: "stock", unit: "ms" },
+  { name: "ADD, a host port", way: "daemon, one exec", list: "port", unit: "ms", ratio: 1 / 8 },
+  { name: "DEL, a host port", way: "daemon, one exec", list: "port", unit: "ms", ratio: 1 / 4 },
+  { name: "ADD, a host port, stock list", way: "daemon", list: "port", unit: "ms" },
+  { name: "DEL, a host port, stock list", way: "daemon", list: "port", unit: "ms" },
+  { name: "ADD, no daemon, stock list", way: "cold", list: "stock", unit: "ms", ratio: 2 },
+  { name: "ADD, no daemon, flannel alone", way: "cold", list: "alone", unit: "ms", ratio: 1.6 },
+];
+
+/** Times of one way and list, ms. */
+interface Times {
+  readonly add: number[];
+  readonly del: number[];
+}
+
+function option(name: string, usual: string): string {
+  const at = Deno.args.indexOf(name);
+  return at < 0 ? usual : Deno.args[at + 1] ?? usual;
+}
+
+function say(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+/** See the module. */
+class PodBench {
+  readonly bench = new ServerBench();
+  readonly #caller = new Caller(this.bench.dir);
+  readonly #chains = new Chains(this.bench);
+  readonly #pods: readonly string[];
+  readonly #ways: readonly (readonly [Way, readonly List[]])[];
+  readonly #times = new Map<string, Times>();
+  readonly #figures = new Figures(REFERENCE);
+
+  constructor(against: string) {
+    const most = Math.max(...CROWDS.map(([pods]) => pods));
+    this.#pods = Array.from({ length: most }, () => this.bench.namespace());
+    const own = this.bench.clients;
+    const all = ["alone", "stock", "port"] as const;
+    this.#ways = [
+      [{ name: REFERENCE, dir: against, flannel: exists(`${against}/flannel`) }, all],
+      ...(exists("/usr/lib/cni/bridge") && against !== "/usr/lib/cni"
+        ? [[{ name: "Debian's", dir: "/usr/lib/cni", flannel: false }, ["stock"]] as const]
+        : []),
+      [{ name: "daemon", dir: own }, all],
+      [{ name: "daemon, one exec", dir: own, single: true }, ["stock", "port"]],
+      [{ name: "cold", dir: own, env: { TWILL_DIRECT: "1" } }, ["alone", "stock"]],
+    ];
   }
 
-  /** Runs chains at once; returns milliseconds, and KiB of the largest process. */
-  async run(chains: readonly (readonly Step[])[]): Promise<{ ms: number; rss: number }> {
-    const [first] = chains;
-    assert.ok(first !== undefined);
-    const steps = chains.flat().map(({ program, stdin, env }) => `${program} ${stdin} ${env}\n`);
-    const text = `${chains.length} ${first.length}\n${steps.join("")}`;
-    await this.#writer.write(new TextEncoder().encode(text));
-    const { value } = await this.#lines.next();
-    const [us = 0, failed = 0, rss = 0] = String(value).split(" ").map(Number);
-    assert.equal(failed, 0, `${failed} of ${steps.length} calls failed: ${steps[0]}`);
-    return { ms: us / 1000, rss };
+  /** One pod after the other. */
+  async sequence(rounds: number): Promise<void> {
+    for (let round = -WARM; round < rounds; round++) {
+      for (const [way, lists] of this.#ways) {
+        const warms = way.name.startsWith("daemon");
+        if (round < -2 && !warms) continue;
+        for (const list of lists) await this.#one(way, list, round);
+      }
+    }
+  }
+
+  async #one(way: Way, list: List, round: number): Promise<void> {
+    const [netns = ""] = this.#pods;
+    const call = async (command: "ADD" | "DEL"): Promise<number> => {
+      const chain = this.#chains.of(way, list, command, `b${round + WARM}`, netns);
+      return (await this.#caller.run([chain])).total;
+    };
+    const [add, del] = [await call("ADD"), await call("DEL")];
+    if (round < 0) return;
+    const key = `${way.name}: ${list}`;
+    const times = this.#times.get(key) ?? { add: [], del: [] };
+    this.#times.set(key, times);
+    times.add.push(add);
+    times.del.push(del);
+    for (const target of TARGETS) {
+      const reference = way.name === REFERENCE && list === target.list;
+      if (!reference && (target.way !== way.name || target.list !== list)) continue;
+      const value = target.name.startsWith("ADD") ? add : del;
+      this.#figures.note(target, reference ? REFERENCE : "twill", value);
+    }
+  }
+
+  /** Many pods at once: time, then the same again while memory is looked at. */
+  async crowd(count: number, rounds: number): Promise<void> {
+    say(`\n${count} ADDs at once, ms       total   each p50   p90   p99 | MiB of all processes`);
+    const total = { name: `${count} ADDs at once`, unit: "ms", ratio: 1 / 4 } as const;
+    const memory = { name: `their peak memory`, unit: "MiB", ratio: 1 / 20 } as const;
+    const measures = [total, { ...memory, name: `${memory.name}, ${count} at once` }] as const;
+    for (const [way, lists] of this.#ways) {
+      if (way.name === "Debian's" || way.name === "cold" && count > 30) continue;
+      const list = lists.find((one) => one === "stock");
+      if (list === undefined) continue;
+      const took: Took[] = [];
+      for (let round = 0; round <= rounds; round++) {
+        const all = (command: "ADD" | "DEL") =>
+          this.#pods.slice(0, count).map((netns, n) =>
+            this.#chains.of(way, list, command, `m${n}`, netns)
+          );
+        took.push(await this.#caller.run(all("ADD"), round === rounds));
+        await this.#caller.run(all("DEL"));
+      }
+      const timed = took.slice(0, -1);
+      const peak = (took.at(-1)?.peak ?? NaN) / 1024;
+      const figures = [median(timed.map((one) => one.total)), peak] as const;
+      const each = percentiles(timed.flatMap((one) => one.each));
+      say(`${way.name.padEnd(22)}${show([figures[0], ...each])} |${show([peak])}`);
+      if (way.name !== REFERENCE && way.name !== "daemon") continue;
+      const who = way.name === REFERENCE ? REFERENCE : "twill";
+      measures.forEach((measure, n) => this.#figures.note(measure, who, figures[n] ?? NaN));
+    }
+  }
+
+  /** What nobody can do better. */
+  async floors(rounds: number): Promise<void> {
+    const empty = `${this.bench.dir}/empty`;
+    const source = `${empty}.c`;
+    Deno.writeTextFileSync(
+      source,
+      'void _start(void) { __asm__ volatile("syscall" :: "a"(231), "D"(0)); }\n',
+    );
+    run("gcc", "-O2", "-static", "-nostdlib", "-o", empty, source);
+    const exec: number[] = [];
+    for (let n = 0; n < rounds; n++) {
+      exec.push((await this.#caller.run([[this.#chains.plain(empty)]])).total);
+    }
+    const [netns = ""] = this.#pods;
+    const links = Array.from({ length: rounds }, (_, n) => timeLinks(netns, n));
+    say("\nfloors, ms                p50     p90     p99");
+    say(`an empty program      ${show(percentiles(exec))}`);
+    say(`the links of an ADD   ${show(percentiles(links.map(([add]) => add)))}`);
+    say(`their deletion        ${show(percentiles(links.map(([, del]) => del)))}`);
+  }
+
+  report(rounds: number): void {
+    say(`\n${rounds} pods one after the other, ms`);
+    say("                          ADD p50     p90     p99 | DEL p50     p90     p99");
+    for (const [name, { add, del }] of this.#times) {
+      say(`${name.padEnd(25)}${show(percentiles(add))} |${show(percentiles(del))}`);
+    }
+    say("");
+    for (const line of this.#figures.lines()) say(line);
+    say(`load average ${Deno.readTextFileSync("/proc/loadavg").trim()}`);
   }
 
   async close(): Promise<void> {
-    await this.#writer.close();
-    await this.#child.status;
-    await this.#lines.return?.();
+    await this.#caller.close();
+    await this.bench.close();
+    new Deno.Command("ip", { args: ["link", "del", "cni1"], stderr: "null" }).outputSync();
   }
 }
 
-interface Step {
-  readonly program: string;
-  /** Files. */
-  readonly stdin: string;
-  readonly env: string;
+function show(values: readonly number[]): string {
+  return values.map((value) => value.toFixed(2).padStart(8)).join("");
 }
 
-async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
-  let rest = "";
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
-  }
-}
-
-/** One way to serve pods. */
-interface Way {
-  readonly name: string;
-  readonly dir: string;
-  /** Environment beside that of CNI. */
-  readonly env: Readonly<Record<string, string>>;
-  readonly config: (bench: ServerBench) => Readonly<Record<string, unknown>>;
-  readonly plugin: string;
-}
-
-/** What flannel hands to bridge on this bench's node. */
-function bridgeDocument(bench: ServerBench): Readonly<Record<string, unknown>> {
-  return {
-    cniVersion: "0.3.1",
-    name: "reference",
-    type: "bridge",
-    bridge: "cni1",
-    hairpinMode: true,
-    isDefaultGateway: true,
-    isGateway: true,
-    ipMasq: false,
-    mtu: 1500,
-    ipam: {
-      type: "host-local",
-      ranges: [[{ subnet: "10.78.0.0/16" }]],
-      routes: [{ dst: "10.77.0.0/16" }],
-      dataDir: `${bench.dir}/reference`,
+/** The kernel's work for a pod, by the very same messages: made and deleted, ms. */
+function timeLinks(netns: string, round: number): [number, number] {
+  const host = `floor${round}`;
+  const dev = "eth0";
+  using kernel = Kernel.open({ pod: netns });
+  const timed = (facts: readonly (Change & { readonly op: "put" })["fact"][]): number => {
+    const began = performance.now();
+    for (const { error } of kernel.apply(facts.map((fact) => ({ op: "put", fact })))) {
+      if (error !== undefined) throw error;
+    }
+    return performance.now() - began;
+  };
+  const add = timed([
+    {
+      kind: "link",
+      where: "pod",
+      name: dev,
+      driver: { kind: "veth", peer: host, peerWhere: "host" },
     },
-  };
-}
-
-const PREVIOUS = {
-  cniVersion: "0.3.1",
-  interfaces: [{ name: "eth0", sandbox: "/run/netns/x" }],
-  ips: [{ version: "4", interface: 0, address: "10.77.1.9/24", gateway: "10.77.1.1" }],
-  dns: {},
-};
-
-let files = 0;
-
-/** The chain of one command for a pod. */
-function chain(bench: ServerBench, way: Way, command: string, id: string, netns: string): Step[] {
-  const file = (text: string): string => {
-    const path = `${bench.dir}/call-${files++ % 4096}`;
-    Deno.writeTextFileSync(path, text);
-    return path;
-  };
-  const env = file(
-    Object.entries({
-      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: id,
-      CNI_NETNS: netns,
-      CNI_IFNAME: "eth0",
-      CNI_PATH: way.dir,
-      ...way.env,
-    }).map(([name, value]) => `${name}=${value}\n`).join(""),
-  );
-  const portmap = { cniVersion: "0.3.1", name: "served", type: "portmap", prevResult: PREVIOUS };
-  const steps = [
-    { program: `${way.dir}/${way.plugin}`, stdin: file(JSON.stringify(way.config(bench))), env },
-    { program: `${way.dir}/portmap`, stdin: file(JSON.stringify(portmap)), env },
-  ];
-  return command === "ADD" ? steps : steps.reverse();
-}
-
-function percentile(values: readonly number[], share: number): string {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = Math.min(sorted.length - 1, Math.floor(share * sorted.length));
-  return (sorted[at] ?? NaN).toFixed(2).padStart(8);
+    { kind: "port", where: "host", dev: host, bridge: "cni0", hairpin: true, isolated: false },
+    { kind: "up", where: "host", dev: host, up: true },
+    { kind: "address", where: "pod", dev, inet: "10.77.1.5/24" as Inet },
+    { kind: "up", where: "pod", dev, up: true },
+    { kind: "route", where: "pod", dst: "0.0.0.0/0" as Cidr, dev, via: "10.77.1.1" as Ip },
+  ]);
+  const began = performance.now();
+  kernel.apply([{
+    op: "delete",
+    fact: { kind: "link", where: "pod", name: dev, driver: { kind: "veth" } },
+  }]);
+  return [add, performance.now() - began];
 }
 
 async function main(): Promise<void> {
-  const option = (name: string, usual: string): string => {
-    const at = Deno.args.indexOf(name);
-    return at < 0 ? usual : Deno.args[at + 1] ?? usual;
-  };
-  const against = option("--against", "/usr/lib/cni");
-  const rounds = Number(option("--rounds", "40"));
-  const bench = new ServerBench();
-  const caller = new Caller(bench.dir);
-  const say = (line: string): void => {
-    Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
-  };
+  const rounds = Number(option("--rounds", quick ? "15" : "60"));
+  const usual = Deno.env.get("TWILL_CNI_PLUGINS") ?? "/usr/lib/cni";
+  const pods = new PodBench(option("--against", usual));
   try {
-    await bench.startDaemon();
-    const own = (name: string, env: Way["env"]): Way => ({
-      name,
-      dir: bench.clients,
-      env,
-      config: (b) => b.config(),
-      plugin: "flannel",
-    });
-    const hasFlannel = exists(`${against}/flannel`);
-    const ways: Way[] = [
-      {
-        name: hasFlannel ? "reference" : "reference, no flannel",
-        dir: against,
-        env: {},
-        config: hasFlannel ? (b) => b.config({ name: "reference" }) : bridgeDocument,
-        plugin: hasFlannel ? "flannel" : "bridge",
-      },
-      own("ours, daemon", {}),
-      own("ours, cold", { TWILL_DIRECT: "1" }),
-    ];
-    const pods = Array.from({ length: 30 }, () => bench.namespace());
-    const times = new Map<string, { add: number[]; del: number[]; many: number[]; rss: number }>();
-    for (const { name } of ways) times.set(name, { add: [], del: [], many: [], rss: 0 });
-    const one = async (way: Way, round: number): Promise<void> => {
-      const [netns = ""] = pods;
-      const time = times.get(way.name);
-      const id = `b${round}`;
-      const add = await caller.run([chain(bench, way, "ADD", id, netns)]);
-      const del = await caller.run([chain(bench, way, "DEL", id, netns)]);
-      if (round < 0 || time === undefined) return;
-      time.add.push(add.ms);
-      time.del.push(del.ms);
-      time.rss = Math.max(time.rss, add.rss);
-    };
-    for (let round = -3; round < rounds; round++) for (const way of ways) await one(way, round);
-    for (let round = 0; round < 3; round++) {
-      for (const way of ways) {
-        const all = (command: string): Step[][] =>
-          pods.map((netns, n) => chain(bench, way, command, `m${n}`, netns));
-        times.get(way.name)?.many.push((await caller.run(all("ADD"))).ms);
-        await caller.run(all("DEL"));
-      }
-    }
-    const floor: number[] = [];
-    const empty = chain(bench, ways[1] as Way, "ADD", "f", "/none").slice(0, 1)
-      .map((step) => ({ ...step, program: "/bin/true" }));
-    for (let n = 0; n < rounds; n++) floor.push((await caller.run([empty])).ms);
-
-    say(`ms; ${rounds} rounds, alternating; flannel's stock list (${against} for the reference)`);
-    say(`${"".padEnd(24)}  ADD p50   p90   p99 |  DEL p50   p90   p99 | 30 at once | KiB`);
-    for (const [name, { add, del, many, rss }] of times) {
-      const three = (v: number[]): string => [0.5, 0.9, 0.99].map((s) => percentile(v, s)).join("");
-      say(`${name.padEnd(22)}${three(add)} |${three(del)} | ${percentile(many, 0.5)}   | ${rss}`);
-    }
-    say(`floor: /bin/true ${percentile(floor, 0.5).trim()} ms, two of them a pod`);
+    await pods.bench.startDaemon();
+    await pods.sequence(rounds);
+    for (const [count, often] of CROWDS) await pods.crowd(count, often);
+    await pods.floors(rounds);
+    pods.report(rounds);
   } finally {
-    await caller.close();
-    await bench.close();
-    new Deno.Command("ip", { args: ["link", "del", "cni1"], stderr: "null" }).outputSync();
+    await pods.close();
   }
 }
 

@@ -4,9 +4,6 @@
  * @module
  */
 
-/** The two programs. */
-export type Who = "flanneld" | "twill";
-
 /** What is measured, and what design §6 asks for. */
 export interface Measure {
   readonly name: string;
@@ -22,13 +19,27 @@ export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
+/** The values of a run for one name, and the middle, 90 and 99 in 100 of them. */
+export function percentiles(values: readonly number[]): readonly [number, number, number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
+  return [at(0.5), at(0.9), at(0.99)];
+}
+
 /** All figures of a run. */
 export class Figures {
+  readonly #theirs: string;
   readonly #values = new Map<string, number[]>();
   readonly #measures: Measure[] = [];
 
-  /** Notes one value; Infinity is "never". */
-  note(measure: Measure, who: Who, value: number): void {
+  /** @param theirs the other program; ours is `twill`. */
+  constructor(theirs: string = "flanneld") {
+    this.#theirs = theirs;
+  }
+
+  /** Notes one value of `twill` or the other one; Infinity is "never". */
+  note(measure: Measure, who: string, value: number): void {
     if (!this.#measures.some(({ name }) => name === measure.name)) this.#measures.push(measure);
     const key = `${who} ${measure.name}`;
     this.#values.set(key, [...this.#values.get(key) ?? [], value]);
@@ -37,15 +48,15 @@ export class Figures {
   /** The table: medians, ratios, and whether the target is met. */
   lines(): string[] {
     return [
-      row(["measure (median)", "flanneld", "twill", "ratio", "target", ""]),
+      row(["measure (median)", this.#theirs, "twill", "ratio", "target", ""]),
       ...this.#measures.map((measure) => this.#line(measure)),
     ];
   }
 
   #line(measure: Measure): string {
     const { name, unit, ratio, most } = measure;
-    const of = (who: Who): number => median(this.#values.get(`${who} ${name}`) ?? []);
-    const [theirs, ours] = [of("flanneld"), of("twill")];
+    const of = (who: string): number => median(this.#values.get(`${who} ${name}`) ?? []);
+    const [theirs, ours] = [of(this.#theirs), of("twill")];
     const share = ours / theirs;
     const target = [
       ...(ratio === undefined ? [] : [`<= ${+ratio.toFixed(2)} x`]),

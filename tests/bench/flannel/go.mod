@@ -1,0 +1,3 @@
+module twillbench/flannel
+
+go 1.21
