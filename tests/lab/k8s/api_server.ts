@@ -85,6 +85,7 @@ export class ApiServer implements Disposable {
       "--service-account-issuer=https://kubernetes.default.svc",
       "--service-cluster-ip-range=10.96.0.0/16",
       `--token-auth-file=${certificates.path("tokens.csv")}`,
+      "--allow-privileged=true",
       "--authorization-mode=Node,RBAC",
       `--cert-dir=${this.#lab.folder}/apiserver`,
       "--profiling=false",
@@ -104,6 +105,22 @@ export class ApiServer implements Disposable {
   /** Ends the server at once; what it knew is in etcd. */
   async stop(): Promise<void> {
     await this.#server?.stop("SIGKILL");
+  }
+
+  /** Its authority's certificate, PEM. */
+  get authority(): string {
+    return Deno.readTextFileSync(this.#certificates.ca);
+  }
+
+  /** Where it answers. */
+  get url(): string {
+    return `https://${ADDRESS}:6443`;
+  }
+
+  /** Runs kubectl with a kubeconfig of somebody else; any exit status is a result. */
+  kubectlAs(kubeconfig: string, args: readonly string[]): Promise<Output> {
+    const path = this.#certificates.write("other", kubeconfig);
+    return this.#lab.etcd.space.exec(["kubectl", `--kubeconfig=${path}`, ...args]);
   }
 
   /** Runs kubectl as the administrator. */
