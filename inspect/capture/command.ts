@@ -8,12 +8,13 @@ import { type Cidr, hostPrefix, parseCidr, parseIp } from "../../engine/ip.ts";
 import { type ProtocolName, PROTOCOLS } from "../../engine/packet/filter.ts";
 import { command, type InspectCommand } from "../command.ts";
 import { commonFlags, describe, type PlaceFlags } from "../flags.ts";
+import { type PodPlaces, podPlaces } from "../pods/pods.ts";
 
 /** Forms of output: a stream has no single document. */
 export const CAPTURE_OUTPUTS = ["table", "wide", "json"] as const;
 
 /** What the command is told. */
-export interface CaptureFlags extends PlaceFlags {
+export interface CaptureFlags extends PlaceFlags, PodPlaces {
   readonly output: typeof CAPTURE_OUTPUTS[number];
   readonly pod?: readonly string[];
   readonly peer?: readonly string[];
@@ -75,7 +76,7 @@ export const capture: InspectCommand = command<CaptureFlags>({
         optional: true,
         variadic: true,
         placeholder: "name",
-        brief: "Only this pod of this node: NAMESPACE/NAME, NAME, address or container ID",
+        brief: "Only this pod of this node: name, namespace/name, address, device or container",
       },
       peer: {
         kind: "parsed",
@@ -156,6 +157,7 @@ export const capture: InspectCommand = command<CaptureFlags>({
         ...commonFlags.showCommands,
         brief: "Print on stderr the tcpdump and tshark commands that show the same",
       },
+      ...podPlaces,
       subnetFile: commonFlags.subnetFile,
       stateDir: commonFlags.stateDir,
       instance: commonFlags.instance,

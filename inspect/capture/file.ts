@@ -59,7 +59,7 @@ export class CaptureFile {
         description: describeTap(tap),
         link: tap.link,
         snapLength,
-        ...(tap.pod === undefined ? {} : { comment: `pod ${tap.pod.name}` }),
+        ...(tap.pod === undefined ? {} : { comment: `pod ${tap.pod}` }),
         ...(tap.mac === undefined ? {} : { mac: macBytes(tap.mac) }),
       });
     }
@@ -125,7 +125,7 @@ const ROLES = {
 } as const satisfies Record<Tap["role"], string>;
 
 function describeTap({ role, pod }: Tap): string {
-  return pod === undefined ? ROLES[role] : `${ROLES[role]}: ${pod.name}`;
+  return pod === undefined ? ROLES[role] : `${ROLES[role]}: ${pod}`;
 }
 
 function comment(iana: boolean, ports: readonly number[]): string {

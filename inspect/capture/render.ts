@@ -187,7 +187,7 @@ function hopJson(hop: Hop, first: Hop, journey: Journey, view: View): Record<str
   return {
     role,
     interface: name,
-    pod: pod?.name ?? null,
+    pod: pod ?? null,
     direction: out ? "out" : "in",
     afterNanoseconds: at - first.first.at,
     frames: hop.count,

@@ -15,14 +15,14 @@ import { Clock } from "./clock.ts";
 import type { CaptureFlags } from "./command.ts";
 import { CaptureFile, decodeHint } from "./file.ts";
 import { Pipeline } from "./pipeline.ts";
-import { type Pod, podsNamed } from "./pods.ts";
+import { isNamed, nameOfPod, type Pod } from "../pods/join.ts";
 import { need } from "../rights.ts";
 import { blockOf, documentOf, lineOf, type View } from "./render.ts";
 import { lookAround, peerPrefixes, type Scene } from "./scene.ts";
 import { captureUntil, End, Sockets } from "./session.ts";
 import { Sink } from "./sink.ts";
 import { summary } from "./summary.ts";
-import { labelOf, type Tap, tapsOf } from "./taps.ts";
+import { labelOf, seenPods, type Tap, tapsOf } from "./taps.ts";
 
 /** Bytes of a frame that lines are made from: all headers, inside VXLAN too, and some payload. */
 const HEADERS = 256;
@@ -47,7 +47,7 @@ export async function run(this: InspectContext, flags: CaptureFlags): Promise<vo
   }
   const wanted = tapsOf({
     ...scene,
-    pods: wish.pods ?? scene.pods,
+    pods: seenPods(wish.pods ?? scene.pods),
     ports: wish.pods === undefined ? scene.unknownPorts : [],
   });
   if (wanted.length === 0) throw nothingThere();
@@ -74,10 +74,7 @@ export async function run(this: InspectContext, flags: CaptureFlags): Promise<vo
     write: (bytes) => fileSink.bytes(bytes),
   });
   for (const line of greeting(flags, taps, scene.ports)) say(line);
-  if (scene.refused > 0) {
-    say(`${scene.refused} network namespaces may not be entered: pods there are left out`);
-    say("Run it as root: that needs the capability CAP_SYS_ADMIN");
-  }
+  for (const line of scene.notes) say(line);
   for (const line of sockets.missed) say(`${line}; the pod may have gone`);
   const view: View = { taps, clock, names: namesOf(scene) };
   const show = { table: lineOf, wide: blockOf, json: jsonLine }[flags.output];
@@ -126,9 +123,9 @@ interface Wish {
 
 function wishOf(flags: CaptureFlags, scene: Scene): Wish {
   const pods = flags.pod?.flatMap((word) => {
-    const found = podsNamed(scene.pods, word);
+    const found = scene.pods.filter((pod) => isNamed(pod, word));
     if (found.length > 0) return found;
-    const known = scene.pods.map(({ name }) => name).join(", ") || "none";
+    const known = scene.pods.map(nameOfPod).join(", ") || "none";
     throw new Misunderstood(`no pod ${JSON.stringify(word)} on this node; there are: ${known}`);
   });
   const peers = flags.peer?.flatMap((word) => {
@@ -182,7 +179,7 @@ function nothingThere(): OpError {
 
 function namesOf({ pods, peers }: Scene): ReadonlyMap<Ip, string> {
   return new Map([
-    ...pods.flatMap(({ name, ips }) => ips.map((ip) => [ip, name] as const)),
+    ...pods.flatMap((pod) => pod.ips.map((ip) => [ip, nameOfPod(pod)] as const)),
     ...peers.flatMap(({ name, publicIp }) =>
       name === undefined || publicIp === undefined ? [] : [[publicIp, name] as const]
     ),

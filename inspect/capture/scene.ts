@@ -7,14 +7,14 @@
 import { type Cidr, contains, hostPrefix, type Ip, networkOf, parseIp } from "../../engine/ip.ts";
 import { Kernel } from "../../ffi/kernel.ts";
 import type { InspectContext } from "../context.ts";
-import type { PlaceFlags } from "../flags.ts";
 import { gather } from "../gather.ts";
 import { joinPeers } from "../join_peers.ts";
 import { nodeNames } from "../node_names.ts";
 import { addressesOf, DEFAULTS, type Overlay } from "../overlay.ts";
-import { namespaces, notes, reservations, viewOf } from "./find.ts";
-import { joinPods, type Pod } from "./pods.ts";
-import type { NodeLink } from "./taps.ts";
+import { gatherPods } from "../pods/gather.ts";
+import { joinPods, type Pod } from "../pods/join.ts";
+import type { CaptureFlags } from "./command.ts";
+import { type NodeLink, seenPods } from "./taps.ts";
 
 /** Another node of the network. */
 export interface PeerNode {
@@ -29,8 +29,8 @@ export interface Scene {
   readonly pods: readonly Pod[];
   /** Ports of the pods' bridge whose pod was not found. */
   readonly unknownPorts: readonly string[];
-  /** Namespaces that may not be entered: pods among them are not known. */
-  readonly refused: number;
+  /** What could not be looked at. */
+  readonly notes: readonly string[];
   readonly peers: readonly PeerNode[];
   /** Names of links. */
   readonly bridges: readonly string[];
@@ -43,28 +43,22 @@ export interface Scene {
 }
 
 /** Looks around. @throws {OpError} when the kernel cannot be read */
-export async function lookAround(context: InspectContext, flags: PlaceFlags): Promise<Scene> {
+export async function lookAround(context: InspectContext, flags: CaptureFlags): Promise<Scene> {
   const { subnetFile } = flags;
   const overlay = await gather(context, { subnetFile, peers: true, addresses: true });
   const names = await nodeNames(context, flags);
+  const sources = await gatherPods(context, flags);
+  const pods = joinPods(sources, overlay.subnets.map(networkOf));
   using kernel = Kernel.open();
   const links = kernel.links("host");
   const bridge = links.find(({ name }) => name === overlay.bridge?.name);
-  const { found, refused } = namespaces();
-  const pods = joinPods({
-    links: links.map(viewOf),
-    namespaces: found,
-    reservations: reservations(),
-    notes: notes(),
-    ...(bridge === undefined ? {} : { bridge: bridge.index }),
-  });
   const peers = joinPeers(overlay);
   const vxlans = overlay.facts.flatMap((fact) =>
     fact.kind === "link" && fact.driver.kind === "vxlan" ? [{ ...fact, ...fact.driver }] : []
   );
-  const veths = new Set(pods.map(({ veth }) => veth.name));
-  const masters = new Set(pods.map(({ veth }) => veth.master));
-  const bridges = links.filter(({ index, name }) => masters.has(index) || name === bridge?.name);
+  const veths = new Set(seenPods(pods).map(({ veth }) => veth));
+  const plugged = new Set(pods.flatMap(({ bridge }) => bridge ?? []));
+  if (bridge !== undefined) plugged.add(bridge.name);
   const direct = peers.filter(({ mode }) => mode === "direct").map(({ device }) => device);
   const underlays = vxlans.flatMap(({ underlay }) => underlay ?? []);
   const uplinks = [...new Set([...underlays, ...direct])];
@@ -76,13 +70,13 @@ export async function lookAround(context: InspectContext, flags: PlaceFlags): Pr
     unknownPorts: links.filter(({ master, name }) =>
       bridge !== undefined && master === bridge.index && !veths.has(name)
     ).map(({ name }) => name),
-    refused,
+    notes: sources.notes,
     peers: peers.map(({ publicIp, subnet }) => ({
       ...nameOf(names.of(subnet)),
       ...(publicIp && { publicIp }),
       ...(subnet && { subnet }),
     })),
-    bridges: bridges.map(({ name }) => name),
+    bridges: [...plugged],
     vteps: overlay.vteps.length > 0
       ? overlay.vteps.map(({ name }) => name)
       : vxlans.map(({ name }) => name),

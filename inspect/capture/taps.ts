@@ -6,8 +6,9 @@
 
 import type { LinkType } from "../../engine/packet/decode.ts";
 import { ROUTED } from "../../engine/packet/correlate.ts";
+import type { Ip } from "../../engine/ip.ts";
 import type { Mac } from "../../engine/mac.ts";
-import type { Pod } from "./pods.ts";
+import { nameOfPod, type Pod } from "../pods/join.ts";
 
 /** What an interface is on the way of a packet. */
 export type Role = "pod" | "veth" | "bridge" | "vtep" | "uplink";
@@ -19,8 +20,8 @@ export interface Tap {
   readonly index: number;
   /** Path of its namespace; absent for the node's. */
   readonly netns?: string;
-  /** The pod that it belongs to. */
-  readonly pod?: Pod;
+  /** Name of the pod that it belongs to. */
+  readonly pod?: string;
   readonly mac?: Mac;
   readonly link: LinkType;
 }
@@ -41,10 +42,36 @@ const LINK_TYPES: Readonly<Record<number, LinkType>> = {
   768: "ip", // ARPHRD_TUNNEL: ipip
 };
 
+/** A pod whose interface was found. */
+export interface SeenPod {
+  readonly name: string;
+  /** Path of its network namespace. */
+  readonly netns: string;
+  readonly inside: { readonly index: number; readonly name: string };
+  /** Name of the node's end, where that was found too. */
+  readonly veth?: string;
+  readonly ips: readonly Ip[];
+}
+
+/** The pods that can be looked at. */
+export function seenPods(pods: readonly Pod[]): SeenPod[] {
+  return pods.flatMap((pod): SeenPod[] => {
+    const { netns, inside, vethName, ips } = pod;
+    if (netns === undefined || inside === undefined) return [];
+    return [{
+      name: nameOfPod(pod),
+      netns,
+      inside: { index: inside.index, name: inside.name },
+      ...(vethName === undefined ? {} : { veth: vethName }),
+      ips,
+    }];
+  });
+}
+
 /** What a node has, by role. */
 export interface Places {
   readonly links: readonly NodeLink[];
-  readonly pods: readonly Pod[];
+  readonly pods: readonly SeenPod[];
   /** Ports of the pods' bridge whose pod is not known. */
   readonly ports: readonly string[];
   /** Names. */
@@ -56,7 +83,7 @@ export interface Places {
 /** The interfaces, each once, in the order in which a pod's packet to another node passes them. */
 export function tapsOf({ links, pods, ports, bridges, vteps, uplinks }: Places): Tap[] {
   const seen = new Set<string>();
-  const onNode = (role: Role, name: string, pod?: Pod): Tap[] => {
+  const onNode = (role: Role, name: string, pod?: string): Tap[] => {
     const found = links.find((link) => link.name === name);
     const link = found === undefined ? undefined : LINK_TYPES[found.hardware];
     if (found === undefined || link === undefined || seen.has(name)) return [];
@@ -66,10 +93,10 @@ export function tapsOf({ links, pods, ports, bridges, vteps, uplinks }: Places):
   };
   return [
     ...pods.map((pod): Tap => {
-      const { netns, link: { index, name } } = pod;
-      return { role: "pod", name, index, netns, pod, link: "ethernet" };
+      const { netns, inside: { index, name } } = pod;
+      return { role: "pod", name, index, netns, pod: pod.name, link: "ethernet" };
     }),
-    ...pods.flatMap((pod) => onNode("veth", pod.veth.name, pod)),
+    ...pods.flatMap(({ name, veth }) => veth === undefined ? [] : onNode("veth", veth, name)),
     ...ports.flatMap((name) => onNode("veth", name)),
     ...bridges.flatMap((name) => onNode("bridge", name)),
     ...vteps.flatMap((name) => onNode("vtep", name)),
@@ -79,7 +106,7 @@ export function tapsOf({ links, pods, ports, bridges, vteps, uplinks }: Places):
 
 /** The name of an interface as people see it: a pod's has the pod's name before it. */
 export function labelOf({ role, name, pod }: Tap): string {
-  return role === "pod" && pod !== undefined ? `${pod.name}:${name}` : name;
+  return role === "pod" && pod !== undefined ? `${pod}:${name}` : name;
 }
 
 /** How far from the pod an interface is. */

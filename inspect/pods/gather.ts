@@ -7,11 +7,11 @@
 import { OpError } from "../../engine/errors.ts";
 import type { InspectContext } from "../context.ts";
 import { isAddress, readAttachment, readReservation } from "./cache.ts";
-import type { PodsFlags } from "./pods.ts";
+import type { PodPlaces } from "./pods.ts";
 import type { Attachment, Namespace, PodSources, PodTools, Reservation } from "./view.ts";
 
 /** Reads all sources. @throws {OpError} when the node's own links cannot be read */
-export async function gatherPods(context: InspectContext, flags: PodsFlags): Promise<PodSources> {
+export async function gatherPods(context: InspectContext, flags: PodPlaces): Promise<PodSources> {
   const notes: string[] = [];
   const reservations = readReservations(context, flags.networksDir, notes);
   const attachments = readCache(context, flags.cacheDir, notes);

@@ -4,11 +4,16 @@
  * @module
  */
 
+import type { FlagParametersForType } from "@stricli/core";
+import type { InspectContext } from "../context.ts";
 import { command, type InspectCommand } from "../command.ts";
 import { describe, watchAliases, type WatchFlags, watchFlags } from "../flags.ts";
 
 /** What the command is told. */
-export interface PodsFlags extends WatchFlags {
+export interface PodsFlags extends PodPlaces, WatchFlags {}
+
+/** Where pods are looked for. */
+export interface PodPlaces {
   /** host-local's addresses. */
   readonly networksDir: string;
   /** The results cache of the runtime's library. */
@@ -17,32 +22,37 @@ export interface PodsFlags extends WatchFlags {
   readonly netnsDir: string;
 }
 
+/** The declaration of {@link PodPlaces}. */
+export const podPlaces: FlagParametersForType<PodPlaces, InspectContext> = {
+  networksDir: {
+    kind: "parsed",
+    parse: String,
+    default: "/var/lib/cni/networks",
+    placeholder: "path",
+    brief: "Addresses that host-local has given out",
+  },
+  cacheDir: {
+    kind: "parsed",
+    parse: String,
+    default: "/var/lib/cni/results",
+    placeholder: "path",
+    brief: "What the container runtime keeps of each pod",
+  },
+  netnsDir: {
+    kind: "parsed",
+    parse: String,
+    default: "/run/netns",
+    placeholder: "path",
+    brief: "Where network namespaces have names",
+  },
+};
+
 /** The command. */
 export const pods: InspectCommand = command<PodsFlags, string[]>({
   loader: () => import("./run.ts").then((m) => m.run),
   parameters: {
     flags: {
-      networksDir: {
-        kind: "parsed",
-        parse: String,
-        default: "/var/lib/cni/networks",
-        placeholder: "path",
-        brief: "Addresses that host-local has given out",
-      },
-      cacheDir: {
-        kind: "parsed",
-        parse: String,
-        default: "/var/lib/cni/results",
-        placeholder: "path",
-        brief: "What the container runtime keeps of each pod",
-      },
-      netnsDir: {
-        kind: "parsed",
-        parse: String,
-        default: "/run/netns",
-        placeholder: "path",
-        brief: "Where network namespaces have names",
-      },
+      ...podPlaces,
       ...watchFlags,
     },
     aliases: watchAliases,

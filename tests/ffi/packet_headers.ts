@@ -1,10 +1,9 @@
 /**
- * What `headers_test.ts` asks the C headers about packet sockets and numbers of namespaces.
+ * What `headers_test.ts` asks the C headers about packet sockets.
  *
  * @module
  */
 
-import { NAMESPACE_ID, RTGENMSG, RTM_GETNSID } from "../../ffi/netlink/namespace_id.ts";
 import {
   ADDRESS_AT,
   ADDRESS_SIZE,
@@ -63,11 +62,5 @@ export const PACKET_ROWS: Readonly<Record<string, readonly Row[]>> = {
       index: "sll_ifindex",
       type: "sll_pkttype",
     }),
-  ],
-  "numbers of namespaces": [
-    ["RTM_GETNSID", RTM_GETNSID],
-    ["NLMSG_ALIGN(sizeof(struct rtgenmsg))", RTGENMSG.size],
-    ["NETNSA_NSID", NAMESPACE_ID.id.type],
-    ["NETNSA_FD", NAMESPACE_ID.fd.type],
   ],
 };

@@ -9,34 +9,21 @@ import { parseIp } from "../../../engine/ip.ts";
 import { parseMac } from "../../../engine/mac.ts";
 import { Correlator, type Journey } from "../../../engine/packet/correlate.ts";
 import { Clock } from "../../../inspect/capture/clock.ts";
-import type { Pod } from "../../../inspect/capture/pods.ts";
 import type { View } from "../../../inspect/capture/render.ts";
 import type { Tap } from "../../../inspect/capture/taps.ts";
 import { type Place, seen } from "../../engine/packet/frames.ts";
 
-/** A pod of the node. */
-export function pod(name: string, ip: string, index: number): Pod {
-  return {
-    name,
-    netns: `/run/netns/${name.split("/").at(-1)}`,
-    link: { index: 2, name: "eth0", kind: "veth", lower: index },
-    veth: { index, name: `veth${index}`, kind: "veth", lower: 2, lowerNamespace: index, master: 4 },
-    ips: [parseIp(ip)],
-  };
-}
-
-const web = pod("default/web", "10.244.1.2", 7);
-const db = pod("shop/db", "10.244.1.3", 8);
+const [web, db] = ["default/web", "shop/db"] as const;
 const link = "ethernet";
 
 /** The interfaces: pod, veth, bridge, VTEP, uplink, another pod, its veth. */
 export const TAPS: readonly Tap[] = [
-  { role: "pod", name: "eth0", index: 2, netns: web.netns, pod: web, link },
+  { role: "pod", name: "eth0", index: 2, netns: "/run/netns/web", pod: web, link },
   { role: "veth", name: "veth7", index: 7, pod: web, link, mac: parseMac("02:00:00:00:00:07") },
   { role: "bridge", name: "cni0", index: 4, link },
   { role: "vtep", name: "flannel.1", index: 3, link },
   { role: "uplink", name: "eth0", index: 2, link },
-  { role: "pod", name: "eth0", index: 2, netns: db.netns, pod: db, link },
+  { role: "pod", name: "eth0", index: 2, netns: "/run/netns/db", pod: db, link },
   { role: "veth", name: "veth8", index: 8, pod: db, link },
 ];
 
