@@ -23,24 +23,56 @@ echo from the stand-in >&2
 exit 7
 `;
 
-/** See the module. Gone when disposed. */
+/** How the client is built and started for a machine. */
+const MACHINES = {
+  x86_64: { compiler: "gcc", start: (file: string): string[] => [file] },
+  aarch64: {
+    compiler: "aarch64-linux-gnu-gcc",
+    start: (file: string): string[] => ["qemu-aarch64-static", "-0", file, file],
+  },
+} as const;
+
+/** A machine that the client is built for. */
+export type Machine = keyof typeof MACHINES;
+
+let machine: Machine = "x86_64";
+
+/** All clients of this test file are for another machine than this one. */
+export function forMachine(name: Machine): void {
+  machine = name;
+}
+
+let built: string | undefined;
+
+/** Builds the client once; returns the folder of that, in which only `run` may be used. */
+function build(): string {
+  if (built !== undefined) return built;
+  const base = Deno.makeTempDirSync({ prefix: "twill-client-" });
+  addEventListener("unload", () => Deno.removeSync(base, { recursive: true }));
+  const { success } = new Deno.Command("tools/build_client", {
+    args: [
+      `${base}/client`,
+      `-DSOCKET_PATH="${base}/run/cni.sock"`,
+      '-DBUILD_ID="test"',
+      "-DACCEPT_SECONDS=1",
+      "-DANSWER_SECONDS=1",
+    ],
+    env: { CC: MACHINES[machine].compiler },
+    stderr: "inherit",
+  }).outputSync();
+  if (!success) throw new Error("the client cannot be built");
+  return built = base;
+}
+
+/** See the module. One at a time; gone when disposed. */
 export class ClientProgram implements Disposable {
-  readonly dir: string = Deno.makeTempDirSync({ prefix: "twill-client-" });
+  readonly dir: string = `${build()}/run`;
   /** Where it looks for the daemon. */
   readonly socket = `${this.dir}/cni.sock`;
 
   constructor() {
-    const { success } = new Deno.Command("tools/build_client", {
-      args: [
-        `${this.dir}/flannel`,
-        `-DSOCKET_PATH="${this.socket}"`,
-        '-DBUILD_ID="test"',
-        "-DACCEPT_SECONDS=1",
-        "-DANSWER_SECONDS=1",
-      ],
-      stderr: "inherit",
-    }).outputSync();
-    if (!success) throw new Error("the client cannot be built");
+    Deno.mkdirSync(this.dir);
+    Deno.copyFileSync(`${build()}/client`, `${this.dir}/flannel`);
     Deno.writeTextFileSync(`${this.dir}/twill`, STAND_IN, { mode: 0o755 });
   }
 
@@ -50,7 +82,9 @@ export class ClientProgram implements Disposable {
     env: Readonly<Record<string, string>> = {},
   ): Promise<Run> {
     const began = performance.now();
-    const child = new Deno.Command(`${this.dir}/flannel`, {
+    const [program = "", ...args] = MACHINES[machine].start(`${this.dir}/flannel`);
+    const child = new Deno.Command(program, {
+      args,
       clearEnv: true,
       env: { PATH: "/usr/bin:/bin", CNI_COMMAND: "ADD", CLIENT_NAME: "flannel", ...env },
       stdin: "piped",
