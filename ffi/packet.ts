@@ -89,8 +89,13 @@ export const ADDRESS_SIZE = 20;
 /** `BPF_RET | BPF_K`, linux/filter.h: ends a filter, with the number of bytes to keep. */
 const BPF_RET_K = 6;
 
-/** A block holds several of the largest frames there are (64 KiB and headers); bytes. */
-const BLOCK_SIZE = 256 << 10;
+/**
+ * A block holds the largest frame there is (64 KiB and headers), unless only the start of each is
+ * kept; bytes. As small as can be: each counts for {@link RETIRE_MS}, however little is in it.
+ */
+const BLOCK_SIZE = { whole: 128 << 10, cut: 32 << 10 } as const;
+/** Frames that are kept up to here fit the smaller block many times; bytes. */
+const CUT = 1024;
 
 /** A block that is not full is given away after this time; milliseconds. */
 export const RETIRE_MS = 20;
@@ -137,6 +142,7 @@ export class PacketSocket implements Disposable {
   readonly name: string;
   readonly #fd: number;
   readonly #blocks: number;
+  readonly #blockSize: number;
   readonly #map: Deno.PointerObject;
   readonly #memory: ArrayBuffer;
   readonly #view: DataView;
@@ -158,8 +164,9 @@ export class PacketSocket implements Disposable {
       socket(C.AF_PACKET, C.SOCK_RAW | C.SOCK_CLOEXEC, 0),
     );
     undo.defer(() => close(this.#fd));
-    this.#blocks = Math.max(2, Math.floor(ring / BLOCK_SIZE));
-    const size = this.#blocks * BLOCK_SIZE;
+    this.#blockSize = snapLength <= CUT ? BLOCK_SIZE.cut : BLOCK_SIZE.whole;
+    this.#blocks = Math.max(2, Math.floor(ring / this.#blockSize));
+    const size = this.#blocks * this.#blockSize;
     this.#option(C.SOL_PACKET, C.PACKET_VERSION, Int32Array.of(C.TPACKET_V3));
     this.#cut(snapLength);
     // struct tpacket_req3: block size, blocks, frame size, frames, time out, private, features.
@@ -168,7 +175,7 @@ export class PacketSocket implements Disposable {
     this.#option(
       C.SOL_PACKET,
       C.PACKET_RX_RING,
-      Uint32Array.of(BLOCK_SIZE, this.#blocks, frame, frames, RETIRE_MS, 0, 0),
+      Uint32Array.of(this.#blockSize, this.#blocks, frame, frames, RETIRE_MS, 0, 0),
     );
     const map = mmap(null, BigInt(size), C.PROT_READ | C.PROT_WRITE, C.MAP_SHARED, this.#fd, 0n);
     if (map === null || Deno.UnsafePointer.value(map) === MAP_FAILED) throw this.#failure("map");
@@ -214,7 +221,7 @@ export class PacketSocket implements Disposable {
     let count = 0;
     // At most once around: who is flooded must still look at the other interfaces.
     for (let i = 0; i < this.#blocks; i++) {
-      const at = this.#next * BLOCK_SIZE;
+      const at = this.#next * this.#blockSize;
       const status = (at + BLOCK_AT.status) / 4;
       if ((Atomics.load(this.#words, status) & C.TP_STATUS_USER) === 0) break;
       count += this.#readBlock(at, tell);

@@ -9,7 +9,12 @@
  * @module
  */
 
-import { Correlator, type Journey, type Sighting } from "../../engine/packet/correlate.ts";
+import {
+  Correlator,
+  type Hop,
+  type Journey,
+  type Sighting,
+} from "../../engine/packet/correlate.ts";
 
 const MS = 1e6;
 
@@ -20,6 +25,11 @@ const ON_THE_WAY = 200 * MS;
 
 /** What becomes of packets. */
 export interface Outlet {
+  /**
+   * When all interfaces were being looked at, in the clock of {@link Sighting.at}. A packet that was
+   * on its way before is left out: some of its places were missed.
+   */
+  readonly from: number;
   /** Whether a packet is wanted; asked once, when all its sightings are there. */
   readonly wants: (journey: Journey) => boolean;
   /** A wanted packet, in the order of first sightings. */
@@ -89,7 +99,8 @@ export class Pipeline {
     const known = this.#decided.get(journey);
     if (known !== undefined) return known;
     this.#correlator.close(journey);
-    const wanted = this.#outlet.wants(journey);
+    const [{ first }] = journey.hops as [Hop];
+    const wanted = first.at >= this.#outlet.from && this.#outlet.wants(journey);
     this.#decided.set(journey, wanted);
     if (wanted) this.#outlet.packet(journey);
     return wanted;

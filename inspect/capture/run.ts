@@ -29,6 +29,9 @@ const HEADERS = 256;
 /** All of a frame. */
 const WHOLE = 262_144;
 
+/** No packet takes longer through a node that is not overloaded; ms. */
+const UNDER_WAY = 5;
+
 /** The words of the command line mean nothing here. */
 class Misunderstood extends Error {}
 
@@ -56,6 +59,7 @@ export async function run(this: InspectContext, flags: CaptureFlags): Promise<vo
   const toFile = flags.write !== undefined;
   const snapLength = toFile ? flags.snaplen ?? WHOLE : HEADERS;
   const sockets = undo.use(new Sockets(wanted, snapLength));
+  const opened = Date.now();
   const end = undo.use(new End(this.interrupted(), flags.duration));
   const clock = new Clock(Date.now());
   const { taps } = sockets;
@@ -80,6 +84,7 @@ export async function run(this: InspectContext, flags: CaptureFlags): Promise<vo
   const show = { table: lineOf, wide: blockOf, json: jsonLine }[flags.output];
   let [packets, frames] = [0, 0];
   const pipeline = new Pipeline({
+    from: clock.atMs(opened + UNDER_WAY),
     wants: (journey) => packets < (flags.count ?? Infinity) && wish.wants(journey, taps),
     packet: (journey) => {
       packets++;

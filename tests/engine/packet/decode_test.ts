@@ -200,6 +200,14 @@ Deno.test("withIanaPort: another port, and a checksum that is still right", () =
   assert.ok(differing.every((i) => [56, 57, 60, 61].includes(i)), String(differing));
 });
 
+Deno.test("withIanaPort: a checksum that was left to the device is filled in, a wrong one stays wrong", () => {
+  const bytes = frame("ping inside VXLAN over IPv6");
+  assert.notEqual(udpSum(bytes), 0xffff, "as the kernel left it");
+  assert.equal(udpSum(withIanaPort(decode(bytes, PORTS))), 0xffff);
+  bytes[60]! ^= 1;
+  assert.notEqual(udpSum(withIanaPort(decode(bytes, PORTS))), 0xffff);
+});
+
 Deno.test("withIanaPort: no checksum stays none; other packets stay as they are", () => {
   const bytes = frame("ping inside VXLAN");
   bytes.fill(0, 40, 42);

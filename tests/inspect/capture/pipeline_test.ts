@@ -21,13 +21,14 @@ function ping(sequence: number, atMs: number): Sighting[] {
   );
 }
 
-function recording(wants: (journey: Journey) => boolean = () => true): {
+function recording(wants: (journey: Journey) => boolean = () => true, from = 0): {
   pipeline: Pipeline;
   packets: Journey[];
   frames: Sighting[];
 } {
   const [packets, frames]: [Journey[], Sighting[]] = [[], []];
   const pipeline = new Pipeline({
+    from,
     wants,
     packet: (journey) => void packets.push(journey),
     frame: (sighting) => void frames.push(sighting),
@@ -83,6 +84,14 @@ Deno.test("Pipeline: what is not wanted is asked once and left out, frames and a
   assert.equal(asked, 3);
   assert.equal(packets.length, 1);
   assert.deepEqual(frames, ping(2, 20));
+});
+
+Deno.test("Pipeline: a packet that was under way when it began is left out", () => {
+  const { pipeline, packets, frames } = recording(() => true, 20 * MS + 2000);
+  for (const sighting of [1, 2, 3].flatMap((n) => ping(n, n * 10))) pipeline.add(sighting);
+  pipeline.finish();
+  assert.equal(packets.length, 1);
+  assert.deepEqual(frames, ping(3, 30));
 });
 
 Deno.test("Clock: nanoseconds are kept, before and after its first second", () => {
