@@ -24,26 +24,28 @@ export async function* chunksOf(
     new OpError(verb, resource, { code: ErrorCode.store, kernel, cause });
   const reader = response.body?.getReader();
   if (reader === undefined) return;
+  let heardAt = performance.now();
+  let silent = false;
+  // One timer for all: a list comes in a thousand pieces.
+  const watchdog = setInterval(() => {
+    if (performance.now() - heardAt < silence) return;
+    silent = true;
+    reader.cancel().catch(() => {});
+  }, silence / 4);
   try {
     for (;;) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<never>((_, reject) => {
-        const words = `nothing was heard for ${Math.round(silence / 1000)} s`;
-        timer = setTimeout(() => reject(failed(words)), silence);
-      });
-      try {
-        const { done, value } = await Promise.race([reader.read(), late]);
-        if (done) return;
-        yield value;
-      } finally {
-        clearTimeout(timer);
-      }
+      const { done, value } = await reader.read();
+      if (silent) throw failed(`nothing was heard for ${Math.round(silence / 1000)} s`);
+      if (done) return;
+      heardAt = performance.now();
+      yield value;
     }
   } catch (cause) {
     signal.throwIfAborted();
     if (cause instanceof OpError) throw cause;
     throw failed(`the connection broke: ${messageOf(cause)}`, cause);
   } finally {
+    clearInterval(watchdog);
     // Not awaited: the other end may be gone.
     reader.cancel().catch(() => {});
   }

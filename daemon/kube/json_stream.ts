@@ -76,8 +76,13 @@ export class ListItems {
     /** Where begins what is not yet in either of the two texts. */
     let from = 0;
     for (let i = 0; i < chunk.length; i++) {
-      const byte = chunk[i]!;
+      let byte = chunk[i]!;
       if (this.#inString) {
+        if (!this.#escaped && this.#name === undefined) {
+          // Nearly all bytes are here, and nearly none of them matter.
+          while (i < chunk.length && byte !== QUOTE && byte !== BACKSLASH) byte = chunk[++i]!;
+          if (i === chunk.length) break;
+        }
         if (this.#escaped) this.#escaped = false;
         else if (byte === BACKSLASH) this.#escaped = true;
         else if (byte === QUOTE) {

@@ -78,7 +78,7 @@ const TIMES: WatchTimes = {
   calm: 120_000,
   life: { least: 300_000, most: 600_000 },
   silence: 150_000,
-  refused: 10_000,
+  refused: 5_000,
 };
 
 /** How a {@link ListWatch} is doing. */

@@ -38,8 +38,8 @@ export interface KubeSelfOptions {
   readonly again: { readonly first: number; readonly cap: number };
 }
 
-/** Patches that are further apart are no fight over the node, ms. */
-const CALM = 60_000;
+/** So many patches in so short a time are a fight over the node: then we wait between them, ms. */
+const FIGHT = { patches: 6, within: 60_000 } as const;
 
 /** See the module. */
 export class KubeSelf {
@@ -99,7 +99,7 @@ export class KubeSelf {
   async run(changed: () => void, signal: AbortSignal): Promise<void> {
     const { again, troubles } = this.#options;
     const backoff = new Backoff(again.first, again.cap);
-    let patchedAt = -Infinity;
+    let patches: readonly number[] = [];
     while (!signal.aborted) {
       const seen = this.#pulse.count;
       try {
@@ -110,11 +110,13 @@ export class KubeSelf {
         }
         const { lease, patch } = work;
         if (patch !== undefined) {
-          if (performance.now() - patchedAt > CALM) backoff.reset();
+          const now = performance.now();
+          patches = patches.filter((at) => now - at < FIGHT.within);
+          if (patches.length < FIGHT.patches) backoff.reset();
           else await sleep(backoff.next(), signal);
+          patches = [...patches, performance.now()];
           // What was seen may have changed while we waited.
           if (this.#pulse.count !== seen) continue;
-          patchedAt = performance.now();
           await this.#patch(patch, signal);
         }
         troubles.over("publish");

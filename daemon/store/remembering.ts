@@ -96,7 +96,9 @@ export class RememberingStore implements Store {
     if (memory === undefined) return await fresh;
     const late = new AbortController();
     const answer = fresh.then((value) => ({ value }));
-    const timeout = sleep(this.#patience, late.signal).catch(() => {});
+    // Who did not answer one question in time will not be waited for with the next.
+    const patience = this.#speaking ? 0 : this.#patience;
+    const timeout = sleep(patience, late.signal).catch(() => {});
     try {
       const first = await Promise.race([answer, timeout]);
       if (first !== undefined) return first.value;
