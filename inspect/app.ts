@@ -12,6 +12,7 @@ import { readPlainLine } from "./plain_line.ts";
 
 /** Every command by its name, in the order of the help; loaded when it is asked for. */
 export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> = {
+  status: () => import("./status/status.ts").then((m) => m.status),
   subnet: () => import("./subnet.ts").then((m) => m.subnet),
   routes: () => import("./routes.ts").then((m) => m.routes),
   peers: () => import("./peers.ts").then((m) => m.peers),

@@ -32,11 +32,13 @@ export function withoutLeases(peers: readonly JudgedPeer[]): KnownPeer[] {
  * very commands that repair it.
  *
  * @param from who told the leases: a snapshot does not say who is gone.
+ * @param devices what is wrong with the VTEPs: it stands for all that hangs on them.
  */
 export function judgeWanted(
   peers: readonly JudgedPeer[],
   wanted: WantedNode,
   from: Source,
+  devices: readonly Finding[],
 ): KnownPeer[] {
   const leases = bySubnet(wanted.leases);
   const known = peers.map((one): KnownPeer => {
@@ -52,7 +54,7 @@ export function judgeWanted(
   const present = new Set<Cidr | undefined>(peers.map(({ peer }) => peer.subnet));
   const absent = wanted.leases.filter(({ own }) => !own).flatMap((lease) =>
     leaseSubnets(lease.lease).filter((subnet) => !present.has(subnet)).map((subnet) =>
-      notThere(lease, subnet)
+      notThere(lease, subnet, devices)
     )
   );
   return byPrefix([...known, ...absent], ({ peer }) => peer.subnet);
@@ -103,15 +105,19 @@ function noLease(peer: Peer): Finding {
 }
 
 /** A lease of which the kernel holds nothing at all. */
-function notThere(lease: WantedLease, subnet: Cidr): KnownPeer {
+function notThere(
+  lease: WantedLease,
+  subnet: Cidr,
+  devices: readonly Finding[],
+): KnownPeer {
   const wanted = factsOf(lease, subnet);
-  const route = wanted.find(({ fact }) => fact.kind === "route")?.fact;
-  const peer: Peer = {
-    mode: wanted.length > 1 ? "vxlan" : "direct",
-    device: deviceOf(route) ?? "-",
-    subnet,
-    fdb: [],
-  };
+  const device = deviceOf(wanted.find(({ fact }) => fact.kind === "route")?.fact) ?? "-";
+  const mode = wanted.length > 1 ? "vxlan" : "direct";
+  const peer: Peer = { mode, device, subnet, fdb: [] };
+  const below = devices.filter(({ id, subject }) =>
+    subject === device || mode === "vxlan" && id === "no-vtep"
+  );
+  if (below.length > 0) return { peer, lease, wanted, findings: below };
   const finding: Finding = lease.bad === undefined
     ? {
       id: "not-programmed",

@@ -5,6 +5,7 @@
  */
 
 import type { InspectContext } from "./context.ts";
+import type { Finding } from "./finding.ts";
 import type { WatchFlags } from "./flags.ts";
 import { gather } from "./gather.ts";
 import { joinPeers } from "./join_peers.ts";
@@ -32,7 +33,7 @@ async function report(context: InspectContext, flags: WatchFlags): Promise<Repor
   });
   const devices = judgeDevices(overlay);
   const judged = judgePeers(overlay, joinPeers(overlay), devices);
-  const { peers, notes: compared } = compare(overlay, judged, knowledge);
+  const { peers, notes: compared } = compare(overlay, judged, knowledge, devices);
   const { notes, unknown } = notesOf(overlay, peers.length, "peers");
   const from = knowledge.leases?.from;
   return {
@@ -66,11 +67,12 @@ function compare(
   overlay: Overlay,
   judged: ReturnType<typeof judgePeers>,
   { daemon, leases }: Knowledge,
+  devices: readonly Finding[],
 ): { readonly peers: readonly KnownPeer[]; readonly notes: readonly string[] } {
   if (leases === undefined) return { peers: withoutLeases(judged), notes: [] };
   const wanted = compareWanted(overlay, leases, daemon?.uplink?.name);
   if (typeof wanted === "string") {
     return { peers: withoutLeases(judged), notes: [`Not compared with the leases: ${wanted}`] };
   }
-  return { peers: judgeWanted(judged, wanted, leases.from), notes: [] };
+  return { peers: judgeWanted(judged, wanted, leases.from, devices), notes: [] };
 }

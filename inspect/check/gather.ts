@@ -96,7 +96,8 @@ function readRest(kernel: Reader, { leases }: Knowledge): Fact[] {
   }
 }
 
-function readRules(kernel: Reader): NodeView["rules"] {
+/** Our tables and chains, and flannel's. */
+export function readRules(kernel: Reader): NodeView["rules"] {
   return known(() => {
     const tables = kernel.read({ rules: TABLES });
     try {

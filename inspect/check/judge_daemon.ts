@@ -8,7 +8,7 @@ import { judged, passed, together, type Verdict } from "./verdict.ts";
 import type { NodeView } from "./view.ts";
 
 /** Judges it where twill's daemon has run; a node of flannel has none. */
-export function judgeDaemon({ known, installed }: NodeView): Verdict {
+export function judgeDaemon({ known, installed }: Pick<NodeView, "known" | "installed">): Verdict {
   const { daemon, leases } = known;
   const name = "daemon";
   if (!installed) return together();

@@ -39,7 +39,9 @@ export function ruleChains(): ChainFact[] {
 type Rules = RulesFact | ChainFact;
 
 /** Judges them. */
-export function judgeRules(view: NodeView): Verdict {
+export function judgeRules(
+  view: Pick<NodeView, "overlay" | "known" | "rules" | "installed">,
+): Verdict {
   const { overlay, known, rules } = view;
   const { file } = overlay;
   if (!view.installed || file.kind !== "read") return together();

@@ -36,7 +36,7 @@ const SCENES: Readonly<Record<string, Scene>> = {
   "nothing at all": { facts: [], files: {} },
 };
 
-for (const command of ["subnet", "routes --all", "peers", "leases", "pods", "check"]) {
+for (const command of ["status", "subnet", "routes --all", "peers", "leases", "pods", "check"]) {
   const [kind] = command.split(" ");
   for (const [name, scene] of Object.entries(SCENES)) {
     Deno.test(`schema: ${command} of ${name} is as docs/schema says`, async () => {
