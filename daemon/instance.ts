@@ -20,6 +20,8 @@ const RUN_DIRECTORY = "/run/twill";
 export function holdInstance(instance: string): Disposable {
   try {
     Deno.mkdirSync(RUN_DIRECTORY, { recursive: true, mode: 0o700 });
+    // A kubelet that made it for our container let everybody in.
+    Deno.chmodSync(RUN_DIRECTORY, 0o700);
   } catch (cause) {
     throw new OpError("make", RUN_DIRECTORY, { code: ErrorCode.io, cause });
   }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { libc } from "../../ffi/libc.ts";
 import { within } from "../../ffi/netns.ts";
+import { conflistText } from "../../install/conflist.ts";
 import { BridgeNode, type Shown } from "./bridge_rows.ts";
 import { run } from "./plugins.ts";
 
@@ -195,6 +196,35 @@ Deno.test("FL15 cnitool: the list of flannel's manifest, whose DEL has no prevRe
   assert.deepEqual(node.links(), ["cni0"]);
   assert.deepEqual(runtime.cached(), []);
   runtime.tool("del");
+});
+
+Deno.test("FL15 cnitool: the list that install writes, one plugin, in the newest version", () => {
+  const dir = Deno.makeTempDirSync({ prefix: "twill-fl15-" });
+  using _dir = { [Symbol.dispose]: () => Deno.removeSync(dir, { recursive: true }) };
+  const list = JSON.parse(conflistText());
+  const [flannel] = stockList(dir).plugins;
+  using runtime = new Runtime({ ...list, plugins: [{ ...flannel, ...list.plugins[0] }] }, {
+    ...PORTS,
+    bandwidth: { ingressRate: 1e6, ingressBurst: 1e6, egressRate: 1e6, egressBurst: 1e6 },
+  });
+  const { node } = runtime;
+  assert.match(runtime.tool("status", { fails: true }), /subnet\.env/);
+  const env = { NETWORK: "10.1.0.0/16", SUBNET: "10.1.17.1/24", MTU: "1472", IPMASQ: "true" };
+  Deno.writeTextFileSync(
+    `${dir}/subnet.env`,
+    Object.entries(env).map(([key, value]) => `FLANNEL_${key}=${value}\n`).join(""),
+  );
+  runtime.tool("status");
+  const rules = (): string => node.sh("nft list ruleset");
+  const result = runtime.tool("add");
+  assert.deepEqual([result.cniVersion, result.interfaces.length], ["1.1.0", 4]);
+  assert.match(rules(), /dnat to 10\.1\.17\.2:80/);
+  runtime.tool("check");
+  runtime.tool("gc");
+  runtime.tool("del");
+  runtime.tool("del");
+  assert.doesNotMatch(rules(), /10\.1\.17\.2/);
+  assert.deepEqual([node.links(), runtime.cached()], [["cni0"], []]);
 });
 
 Deno.test("CH10 loopback and bridge at the same moment", async () => {

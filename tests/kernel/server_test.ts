@@ -25,6 +25,13 @@ function served(name: string, work: (bench: ServerBench) => Promise<void>): void
   });
 }
 
+served("a directory that others may enter is closed", async (bench) => {
+  await bench.stopDaemon();
+  Deno.chmodSync("/run/twill", 0o755);
+  await bench.startDaemon();
+  assert.equal((Deno.statSync("/run/twill").mode ?? 0) & 0o777, 0o700);
+});
+
 served("ADD, CHECK and DEL of a pod, without any process of ours", async (bench) => {
   // Without it a call that is not served fails.
   Deno.removeSync(`${bench.clients}/twill`);
