@@ -171,6 +171,7 @@ export class ListWatch<T> {
   async #run(signal: AbortSignal, troubled: () => void): Promise<void> {
     const backoff = new Backoff(this.#times.again.first, this.#times.again.cap);
     let failedAt = -Infinity;
+    let expiredAt = -Infinity;
     while (!signal.aborted) {
       let least = 0;
       try {
@@ -181,6 +182,12 @@ export class ListWatch<T> {
       } catch (e) {
         if (signal.aborted) return;
         least = this.#fail(e, troubled);
+        // The server is there: the list that is due need not wait as long as its failures before.
+        const since = performance.now() - expiredAt;
+        if (e instanceof KubeError && e.expired && since > this.#times.again.first) {
+          expiredAt = performance.now();
+          continue;
+        }
       }
       if (performance.now() - failedAt > this.#times.calm) backoff.reset();
       await sleep(Math.max(least, backoff.next()), signal).catch(() => {});

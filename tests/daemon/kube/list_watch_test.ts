@@ -197,6 +197,22 @@ for (const [name, cut] of EXPIRED) {
   });
 }
 
+Deno.test("ListWatch: history that ended is no reason to wait, unless it ends at once again", async () => {
+  await using scene = new Scene({ again: { first: 1_000, cap: 1_000 } });
+  scene.api.put(NODES, node("a", "1"));
+  scene.start();
+  await until(() => scene.api.watches === 1, () => "no watch");
+  const began = performance.now();
+  scene.api.answer = ({ query }) =>
+    query.watch === undefined ? undefined : status(410, "Expired", "too old");
+  scene.api.delete(NODES, "a");
+  scene.api.endWatches();
+  await until(() => scene.count("list") === 2, () => `${scene.count("list")} lists`);
+  assert.ok(performance.now() - began < 450, "it waited");
+  await until(() => scene.count("list") === 3, () => `${scene.count("list")} lists`);
+  assert.ok(performance.now() - began > 450, "it did not wait");
+});
+
 Deno.test("ListWatch: a silent connection is given up", async () => {
   await using scene = new Scene({ silence: 100 });
   scene.api.put(NODES, node("a", "1"));

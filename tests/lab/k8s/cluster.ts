@@ -85,6 +85,8 @@ export class Cluster implements AsyncDisposable {
   readonly plane: ControlPlane;
   readonly families: Families;
   readonly #nodes: KubeNode[] = [];
+  /** That of the newest node. */
+  #number = 0;
   readonly #options: ClusterOptions;
   readonly #preparing = new Map<Network, Promise<void>>();
   readonly #stack: AsyncDisposableStack;
@@ -132,6 +134,11 @@ export class Cluster implements AsyncDisposable {
     return this.#nodes;
   }
 
+  /** A node that is switched off and deleted is none of the cluster any more. */
+  forget(node: KubeNode): void {
+    this.#nodes.splice(this.#nodes.indexOf(node), 1);
+  }
+
   /** A node by its name. */
   node(name: string): KubeNode {
     const node = this.#nodes.find((one) => one.name === name);
@@ -142,7 +149,7 @@ export class Cluster implements AsyncDisposable {
   /** Adds a node; see {@link Cluster.nodesReady}. */
   async addNode(network: Network = this.#options.network): Promise<KubeNode> {
     const { proxy = "iptables", bridgeNetfilter = true } = this.#options;
-    const node = new KubeNode(this.#nodes.length + 1, this.plane, {
+    const node = new KubeNode(++this.#number, this.plane, {
       families: this.families,
       proxy,
       bridgeNetfilter,

@@ -263,6 +263,13 @@ export class ControlPlane implements AsyncDisposable {
     }, { seconds: 90, every: 100, explain: () => server?.tail() ?? "" });
   }
 
+  /** One request to the store of Kubernetes. @returns what it printed */
+  etcdctl(...args: readonly string[]): Promise<string> {
+    return this.machine.must(["etcdctl", "--endpoints=http://127.0.0.1:2379", ...args], {
+      env: { ETCDCTL_API: "3" },
+    });
+  }
+
   /** The end of a program's log. */
   tail(component: Component): string {
     return this.#running.get(component)?.tail() ?? `${component} does not run`;

@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { until } from "../command.ts";
+import { HEALTH_PORT } from "../node.ts";
 import type { Cluster, RunningPod } from "./cluster.ts";
 import type { KubeNode } from "./node.ts";
 import { type KubeObject, pod } from "./objects.ts";
@@ -20,8 +21,11 @@ export async function onePodEach(cluster: Cluster): Promise<Map<KubeNode, Runnin
   return new Map(cluster.nodes.map((node) => [node, pods[node.name] as RunningPod]));
 }
 
-/** Asserts that every node has a route to every other node's pods, and none to anything else. */
-export async function routesAgree(cluster: Cluster, nodes = cluster.nodes): Promise<void> {
+/**
+ * Asserts that every node has a route to every other node's pods, and none to anything else. After an
+ * outage a daemon may ask the API no more than each 30 s.
+ */
+export async function routesAgree({ nodes }: Cluster): Promise<void> {
   await until("all nodes have routes to all others' pods, and no other ones", async () => {
     for (const node of nodes) {
       const want = nodes.filter((other) => other !== node).flatMap(subnetsOf).toSorted();
@@ -29,7 +33,7 @@ export async function routesAgree(cluster: Cluster, nodes = cluster.nodes): Prom
     }
     return true;
   }, {
-    seconds: 20,
+    seconds: 45,
     every: 100,
     explain: () => nodes.map((node) => node.tail("twill", 5)).join("\n"),
   });
@@ -60,8 +64,9 @@ export async function nodeLeaves(cluster: Cluster, node: KubeNode): Promise<void
   assert.ok(subnets.length > 0);
   await node.cutPower();
   await cluster.kubectl(["delete", "node", node.name, "--wait"]);
-  const others = cluster.nodes.filter((other) => other !== node);
-  await routesAgree(cluster, others);
+  cluster.forget(node);
+  const others = cluster.nodes;
+  await routesAgree(cluster);
   await until(`nothing of ${node.name} is left`, async () => {
     for (const other of others) {
       const left = await other.shell("ip route; ip -6 route; ip neigh; bridge fdb");
@@ -107,6 +112,52 @@ export async function addressesAgree(cluster: Cluster, node: KubeNode): Promise<
     assert.deepEqual((await traces(node))["reserved address"].toSorted(), want);
     return true;
   }, { seconds: 60, every: 300 });
+}
+
+/** The API server is away for a while and comes back with an empty memory of what was watched. */
+export async function apiOutage(
+  cluster: Cluster,
+  seconds: number,
+  meanwhile: () => Promise<unknown> = () => Promise.resolve(),
+): Promise<void> {
+  const { plane } = cluster;
+  await plane.stop("apiserver");
+  try {
+    await Promise.all([
+      new Promise((resolve) => setTimeout(resolve, seconds * 1000)),
+      meanwhile(),
+    ]);
+  } finally {
+    await plane.start("apiserver");
+    await plane.answers();
+  }
+}
+
+/** The history of the API is dropped, so that no watch can go on where it ended. */
+export async function historyIsDropped(cluster: Cluster): Promise<void> {
+  const { plane } = cluster;
+  await plane.stop("apiserver");
+  const get = await plane.etcdctl("get", "--write-out=json", "/registry/namespaces/default");
+  const { revision } = JSON.parse(get).header;
+  await plane.etcdctl("put", "elsewhere", "1");
+  await plane.etcdctl("compact", String(revision));
+  await plane.start("apiserver");
+  await plane.answers();
+}
+
+/** What a daemon says on its health port: 0 and its answer, or 22 with what curl makes of a refusal. */
+export async function asks(node: KubeNode, path: string): Promise<string> {
+  const url = `http://127.0.0.1:${HEALTH_PORT}${path}`;
+  return (await node.exec(["curl", "-s", "--max-time", "2", "-w", "%{http_code}", url])).stdout;
+}
+
+/** Waits until a node's daemon is ready. */
+export async function daemonReady(node: KubeNode): Promise<void> {
+  let last = "";
+  await until(`the daemon of ${node.name} is ready`, async () => {
+    last = await asks(node, "/readyz");
+    return last.endsWith("200");
+  }, { every: 100, seconds: 60, explain: () => `${last}\n${node.tail("twill")}` });
 }
 
 /** Many pods at once, made and deleted: all run, each with an address of its own, none leaves anything. */
@@ -188,3 +239,42 @@ export async function accepted(
     : JSON.stringify({ apiVersion: "v1", kind: "List", items: objects });
   await cluster.kubectl(["apply", "--dry-run=server", "-f", "-"], { stdin });
 }
+
+/**
+ * Changes the rights of the daemons' account.
+ *
+ * @param without a resource and a verb that it must not have; none for all that the manifest gives
+ */
+export async function giveRights(
+  cluster: Cluster,
+  without?: readonly [resource: string, verb: string],
+): Promise<void> {
+  const { rules } = await cluster.get("clusterrole flannel") as unknown as { rules: Rule[] };
+  stock ??= rules;
+  const left = stock.flatMap((rule) =>
+    rule.resources.map((resource) => ({
+      apiGroups: rule.apiGroups,
+      resources: [resource],
+      verbs: rule.verbs.filter((verb) => resource !== without?.[0] || verb !== without[1]),
+    }))
+  ).filter(({ verbs }) => verbs.length > 0);
+  const patch = [{ op: "replace", path: "/rules", value: left }];
+  await cluster.kubectl([
+    "patch",
+    "clusterrole",
+    "flannel",
+    "--type=json",
+    "-p",
+    JSON.stringify(patch),
+  ]);
+}
+
+/** One rule of a role. */
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+/** What the manifest gives, seen before the first change. */
+let stock: readonly Rule[] | undefined;

@@ -2,19 +2,32 @@
 
 import assert from "node:assert/strict";
 import { Cluster, type RunningPod } from "./cluster.ts";
+import { until } from "../command.ts";
 import {
+  apiOutage,
+  asks,
+  daemonReady,
+  giveRights,
+  historyIsDropped,
   manyPods,
   nodeJoins,
   nodeLeaves,
   onePodEach,
   PodStream,
   powerCut,
+  routesAgree,
   sandboxFailures,
 } from "./events.ts";
 import { nextBuild } from "./images.ts";
 import { TwillService } from "./networks.ts";
 import type { KubeNode } from "./node.ts";
 import { Pings } from "./pings.ts";
+
+const full = Deno.env.get("TWILL_FULL") === "1";
+const WRONG = ["flannel.alpha.coreos.com/public-ip=192.0.2.1"];
+
+/** Rights without which there is no work for the daemon. */
+const NEEDED = [["nodes", "list"], ["nodes", "watch"], ["nodes/status", "patch"]] as const;
 
 const network = new TwillService();
 let cluster: Cluster;
@@ -54,8 +67,59 @@ event("the power of a node is cut and comes back", async () => {
   await other?.must(["ping", "-c1", "-W2", back.ip]);
 });
 
+event("the API server is away: pods go on, and a node that restarts knows its peers", async () => {
+  const node = cluster.node("node3");
+  await apiOutage(cluster, full ? 60 : 12, async () => {
+    await node.must(["systemctl", "restart", "twill"]);
+    await until("the daemon follows its last snapshot", async () => {
+      return (await asks(node, "/readyz")).includes("follows the snapshot");
+    }, { explain: () => node.tail("twill") });
+    await node.shell("ip route flush dev flannel.1");
+    await routesAgree(cluster);
+  });
+  await daemonReady(node);
+  await routesAgree(cluster);
+  await cluster.kubectl(["annotate", "node", "node3", "--overwrite", ...WRONG]);
+  await until("the daemon has put its annotation right", async () => {
+    const { metadata } = await cluster.get("node node3");
+    const { annotations } = metadata as { annotations?: Record<string, string> };
+    return annotations?.["flannel.alpha.coreos.com/public-ip"] === node.address;
+  }, { seconds: 45, explain: () => node.tail("twill") });
+});
+
+event("the history of the API is dropped: what changed is seen all the same", async () => {
+  const node = await cluster.addNode();
+  await cluster.nodesReady();
+  await routesAgree(cluster);
+  await node.cutPower();
+  await cluster.plane.stop("kcm");
+  await historyIsDropped(cluster);
+  await cluster.kubectl(["delete", "node", node.name, "--wait"]);
+  cluster.forget(node);
+  await routesAgree(cluster);
+  await cluster.plane.start("kcm");
+});
+
+event("a right is missing: the daemon says which, and goes on when it is there", async () => {
+  const node = cluster.node("node3");
+  for (const [resource, verb] of NEEDED) {
+    await giveRights(cluster, [resource, verb]);
+    if (verb === "patch") {
+      await cluster.kubectl(["annotate", "node", "node3", "--overwrite", ...WRONG]);
+    }
+    await node.must(["systemctl", "restart", "twill"]);
+    await until(`the daemon says that it may not ${verb} ${resource}`, async () => {
+      const words = await asks(node, "/readyz") + node.tail("twill");
+      return words.includes(verb) && words.includes(resource) &&
+        /403|forbidden|may not/i.test(words);
+    }, { every: 200, explain: () => node.tail("twill") });
+    await giveRights(cluster);
+    await daemonReady(node);
+  }
+});
+
 event("many pods come and go at once", async () => {
-  await manyPods(cluster, Deno.env.get("TWILL_FULL") === "1" ? 100 : 20);
+  await manyPods(cluster, full ? 100 : 20);
 });
 
 event("an upgrade under a stream of pods", async () => {
