@@ -44,6 +44,8 @@ export class KubeClient implements Disposable {
   readonly #credentials: Credentials;
   readonly #agent = `twill/${version().version}`;
   #texts: TlsTexts | undefined;
+  /** Aborted when all connections are given up. */
+  #era = new AbortController();
   #http: Deno.HttpClient | undefined;
   /** Index of the address that answered last. */
   #server = 0;
@@ -106,10 +108,12 @@ export class KubeClient implements Disposable {
     const { servers } = this.#access;
     if (this.#server !== 0 && performance.now() > this.#returnAt) this.#server = 0;
     for (let tries = 1;; tries++) {
+      const era = this.#era.signal;
       try {
-        return await this.#send(request, this.server);
+        return await this.#send(request, this.server, era);
       } catch (e) {
         request.signal.throwIfAborted();
+        if (era.aborted) continue;
         this.#server = (this.#server + 1) % servers.length;
         this.#returnAt = performance.now() + RETURN;
         if (tries >= servers.length || !(e instanceof OpError)) throw e;
@@ -117,7 +121,7 @@ export class KubeClient implements Disposable {
     }
   }
 
-  async #send(request: KubeRequest, server: string): Promise<Response> {
+  async #send(request: KubeRequest, server: string, era: AbortSignal): Promise<Response> {
     const { body, query, signal } = request;
     const url = `${server}${request.path}${query ? `?${new URLSearchParams(query)}` : ""}`;
     const late = new AbortController();
@@ -138,7 +142,7 @@ export class KubeClient implements Disposable {
         method: request.method ?? "GET",
         headers,
         redirect: "manual",
-        signal: AbortSignal.any([signal, late.signal]),
+        signal: AbortSignal.any([signal, late.signal, era]),
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
     } catch (cause) {
@@ -178,6 +182,16 @@ export class KubeClient implements Disposable {
     this.#http = http;
     this.#texts = texts;
     return http;
+  }
+
+  /**
+   * Gives up all connections, open answers too: those that come from an address that this host has no
+   * more would be silent for ever.
+   */
+  renew(): void {
+    this.#era.abort(new Error("this host's address has changed"));
+    this.#era = new AbortController();
+    this[Symbol.dispose]();
   }
 
   /** Ends idle connections. Open answers are ended by their signals. */

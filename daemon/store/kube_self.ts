@@ -23,7 +23,7 @@ import type { KubeTroubles } from "./kube_troubles.ts";
 
 /** What a {@link KubeSelf} needs. */
 export interface KubeSelfOptions {
-  readonly client: Pick<KubeClient, "json">;
+  readonly client: Pick<KubeClient, "json" | "renew">;
   /** This node's name. */
   readonly name: string;
   readonly conf: NetConf;
@@ -79,6 +79,9 @@ export class KubeSelf {
 
   /** From now on the node is to say this. */
   wants(record: LeaseRecord): void {
+    const before = this.#record;
+    const moved = before?.publicIp !== record.publicIp || before?.publicIp6 !== record.publicIp6;
+    if (before !== undefined && moved) this.#options.client.renew();
     this.#record = record;
     this.#lease = undefined;
     this.#pulse.raise();

@@ -256,6 +256,24 @@ Deno.test("KubeClient: a server that says nothing is given up, and the signal en
   hang.resolve();
 });
 
+Deno.test("KubeClient: renew ends what is open, and asks again what had no answer yet", async () => {
+  await using api = new FakeApi();
+  const access = { from: "test", servers: [api.url], compress: true };
+  using client = new KubeClient(access);
+  const hang = Promise.withResolvers<void>();
+  let asked = 0;
+  api.answer = () => ++asked === 1 ? hang.promise.then(() => status(500, "", "")) : undefined;
+  const request = { verb: "list", resource: "nodes", path: "/api/v1/nodes", signal: FOREVER };
+  const answer = client.json(request);
+  while (asked === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  client.renew();
+  assert.ok(await answer);
+  hang.resolve();
+  const watch = await client.open({ ...request, query: { watch: "1", resourceVersion: "100" } });
+  client.renew();
+  await assert.rejects(watch.text(), /address has changed/);
+});
+
 Deno.test("KubeClient: TLS with an address in the certificate; other authorities are refused", async () => {
   using certificates = new Certificates();
   using others = new Certificates();

@@ -104,6 +104,37 @@ Deno.test("ListWatch: what is there, comes, changes and goes; only what is kept 
   assert.equal(scene.count("list"), 1);
 });
 
+Deno.test("ListWatch: asks for metadata alone where that is enough, and hands selectors on", async () => {
+  await using api = new FakeApi();
+  using client = new KubeClient({ from: "test", servers: [api.url], compress: true });
+  const path = "/api/v1/namespaces";
+  api.put(path, { metadata: { name: "ns", labels: { a: "b" } } });
+  const watch = new ListWatch({
+    client,
+    path,
+    resource: "namespaces",
+    query: { labelSelector: "a=b" },
+    metadataOnly: true,
+    strip: (raw) => at(raw, "metadata", "labels"),
+    log: new Log({ write: () => {} }),
+  });
+  const ending = new AbortController();
+  for await (const { objects, changed } of watch.views(ending.signal)) {
+    assert.deepEqual([...changed], ["ns"]);
+    assert.deepEqual(objects.get("ns"), { a: "b" });
+    await until(() => api.watches === 1, () => "no watch");
+    ending.abort();
+  }
+  const accepts = api.seen.map(({ headers }) => headers.get("accept"));
+  assert.deepEqual(accepts, [
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+  ]);
+  assert.ok(api.seen.every(({ query }) => query.labelSelector === "a=b"));
+  const life = Number(api.seen[1]?.query.timeoutSeconds);
+  assert.ok(life >= 300 && life <= 600, `${life} s`);
+});
+
 Deno.test("ListWatch: an empty list is told too", async () => {
   await using scene = new Scene();
   scene.start();
