@@ -8,8 +8,19 @@
 import type { PluginName } from "./names.ts";
 import type { Plugin } from "./plugin.ts";
 
+/** Those that were loaded: even a module that is there already takes its time to import. */
+const loaded = new Map<PluginName, Plugin>();
+
 /** Loads one plugin, and nothing of the others. */
 export async function loadPlugin(name: PluginName): Promise<Plugin> {
+  const known = loaded.get(name);
+  if (known !== undefined) return known;
+  const plugin = await load(name);
+  loaded.set(name, plugin);
+  return plugin;
+}
+
+async function load(name: PluginName): Promise<Plugin> {
   switch (name) {
     case "flannel":
       return (await import("./plugins/flannel.ts")).flannel;

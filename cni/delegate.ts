@@ -37,9 +37,8 @@ export async function delegateAdd(
   type: string,
   document?: JsonObject,
 ): Promise<Result> {
-  const target = findPlugin(request, type);
+  const { target, inside } = findPlugin(request, type);
   const bytes = documentBytes(request, document);
-  const inside = insideName(target, type);
   if (inside !== undefined) {
     const { result, version } = await perform(insideCall(request, inside, "ADD", bytes));
     return parseResult(result === undefined ? null : formatResult(result, version), version);
@@ -69,29 +68,39 @@ export async function delegate(
   type: string,
   document?: JsonObject,
 ): Promise<void> {
-  const target = findPlugin(request, type);
+  const { target, inside } = findPlugin(request, type);
   const bytes = documentBytes(request, document);
-  const inside = insideName(target, type);
   if (inside !== undefined) await perform(insideCall(request, inside, command, bytes));
   else await execute(request, target, command, bytes);
 }
 
+/** A plugin's file. */
+interface Found {
+  readonly target: string;
+  /** Its name when the file is this program in some form; then the call needs no process. */
+  readonly inside?: PluginName;
+}
+
 /**
- * The path of a plugin: the first regular file of its name in the directories of `CNI_PATH`.
+ * Finds a plugin: the first regular file of its name in the directories of `CNI_PATH`.
  *
  * @throws {OpError} when there is none, or the name is not one of a file.
  */
-export function findPlugin(request: Request, type: string): string {
+function findPlugin(request: Request, type: string): Found {
   const dirs = request.path.split(":").filter((dir) => dir !== "");
   const fault = type === ""
     ? "no plugin name provided"
     : type.includes("/")
     ? `invalid plugin name ${JSON.stringify(type)}`
     : undefined;
-  const target = fault === undefined
-    ? dirs.map((dir) => `${dir}/${type}`).find((path) => statOf(path)?.isFile)
-    : undefined;
-  if (target !== undefined) return target;
+  if (fault === undefined) {
+    for (const dir of dirs) {
+      const target = `${dir}/${type}`;
+      const file = statOf(target);
+      if (file?.isFile !== true) continue;
+      return isPluginName(type) && isOurs(target, file) ? { target, inside: type } : { target };
+    }
+  }
   throw new OpError("call", `delegate ${JSON.stringify(type)}`, {
     code: ErrorCode.plugin,
     kernel: fault ?? `failed to find plugin ${JSON.stringify(type)} in path [${dirs.join(" ")}]`,
@@ -111,13 +120,6 @@ function documentBytes(request: Request, document?: JsonObject): Uint8Array<Arra
   return document === undefined ? request.bytes : new TextEncoder().encode(stringifyJson(document));
 }
 
-/** The plugin's name when the file is this program in some form; then the call needs no process. */
-function insideName(target: string, type: string): PluginName | undefined {
-  if (!isPluginName(type)) return undefined;
-  const file = statOf(target);
-  return file !== undefined && isOurs(target, file) ? type : undefined;
-}
-
 function insideCall(
   request: Request,
   type: PluginName,
@@ -129,6 +131,7 @@ function insideCall(
   return {
     ...request.call,
     type,
+    delegated: true,
     env,
     ...(childEnv && { childEnv: { ...childEnv, CNI_COMMAND: command } }),
     stdin: () => bytes,

@@ -32,6 +32,8 @@ export interface Call {
   readonly mayBlock: boolean;
   /** Called before an external plugin is started; throws where that cannot be done here. */
   readonly mayStart?: (target: string) => void;
+  /** It comes from another plugin of ours, which has checked the pod's namespace. */
+  readonly delegated?: true;
   /** The books of an ADD that another process may have to finish; absent where nobody would. */
   readonly operation?: Operation;
 }

@@ -103,7 +103,7 @@ async function run(
     );
   }
   const version = gateVersion(command, document.version, plugin.versions);
-  checkNetns(command, environment);
+  if (call.delegated !== true) checkNetns(command, environment);
   const request = new Request({
     call,
     command,

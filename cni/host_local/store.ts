@@ -6,7 +6,7 @@
  * interface name; `last_reserved_ip.<n>` holds the address that set `n` gave out last; whoever
  * reads or writes holds the flock on `lock`.
  *
- * A reservation appears whole or not at all: it is written under another name and linked to its
+ * A reservation appears whole or not at all: it is written under another name, which becomes its
  * own. (Created and then written, it could stay behind empty, belong to nobody, and never be
  * given back.)
  *
@@ -109,16 +109,15 @@ export class Store implements Disposable {
   reserve(ip: Ip, owner: Attachment): boolean {
     const draft = `${this.#dir}/${DRAFT}`;
     try {
+      if (this.#entries().has(ip)) return false;
       writeNew(draft, fileText(owner));
-      Deno.linkSync(draft, this.#path(ip));
+      Deno.renameSync(draft, this.#path(ip));
       this.#listed?.set(ip, { isFile: true });
       this.#texts?.set(ip, fileText(owner));
       return true;
     } catch (cause) {
-      if (cause instanceof Deno.errors.AlreadyExists) return false;
-      throw failed("reserve an address in", this.#path(ip), cause);
-    } finally {
       this.tidy();
+      throw failed("reserve an address in", this.#path(ip), cause);
     }
   }
 
@@ -214,9 +213,21 @@ export class Store implements Disposable {
   }
 }
 
+/** File names that were looked at, and how many at most. */
+const names = new Map<string, Ip | undefined>();
+const MOST_NAMES = 4096;
+
 /** The address that a file name is; only the canonical spelling is one. */
 function fileIp(name: string): Ip | undefined {
   if (!/^[0-9a-f]/.test(name) && !name.startsWith("::")) return undefined;
+  if (names.has(name)) return names.get(name);
+  if (names.size >= MOST_NAMES) names.clear();
+  const ip = asIp(name);
+  names.set(name, ip);
+  return ip;
+}
+
+function asIp(name: string): Ip | undefined {
   try {
     const ip = parseIp(name);
     return ip === name ? ip : undefined;
@@ -237,7 +248,7 @@ function makeDir(dir: string): void {
   }
 }
 
-/** Never written over: what a crash left may be one file with a reservation. */
+/** Never written over: what an older version left may be one file with a reservation. */
 function writeNew(path: string, text: string): void {
   const write = (): void => Deno.writeTextFileSync(path, text, { createNew: true, mode: 0o600 });
   try {

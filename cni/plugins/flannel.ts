@@ -17,6 +17,7 @@ import { CniError, readConfig, toCniError } from "../errors.ts";
 import { Chained, collectChained } from "../flannel/chained.ts";
 import { DEFAULT_DELEGATE, delegateDocument } from "../flannel/document.ts";
 import { DEFAULT_DATA_DIR, Records, syncNow } from "../flannel/records.ts";
+import { syncSoon } from "../flannel/sync.ts";
 import type { Plugin, Request } from "../plugin.ts";
 import { quietlyAsync } from "../quietly.ts";
 import type { Result } from "../result.ts";
@@ -36,7 +37,7 @@ export const flannel: Plugin = {
     const document = makeDocument(request);
     const chained = new Chained(request);
     await chained.examine();
-    const sync = request.call.mayBlock ? syncNow : (await import("../flannel/sync.ts")).syncSoon;
+    const sync = request.call.mayBlock ? syncNow : syncSoon;
     recordsOf(request).put(request, stringifyJson(document), sync);
     let result: Result;
     try {
