@@ -118,6 +118,12 @@ function asksFor(runtime: Fields, type: Served): boolean {
     : runtime.object("bandwidth") !== undefined;
 }
 
+/**
+ * Options of portmap that say which back end is meant. Where none does it is nftables, which works
+ * inside this process; iptables would be four programs for each pod.
+ */
+const BACKEND_KEYS = ["backend", "conditionsV4", "conditionsV6", "externalSetMarkChain"] as const;
+
 /** What the other plugin reads: its options in our configuration, and the runtime's words. */
 function derive(
   request: Request,
@@ -127,8 +133,12 @@ function derive(
 ): Request {
   const options = type === "portmap" ? request.config.object("portmap") : undefined;
   const own = jsonObject({ name: request.network, cniVersion: NEWEST, runtimeConfig, prevResult });
+  const backend: readonly (readonly [string, Json])[] =
+    type === "portmap" && !BACKEND_KEYS.some((key) => options?.get(key) !== undefined)
+      ? [["backend", "nftables"]]
+      : [];
   // Last, since the last of several members counts.
-  const members = [...options?.members ?? [], ...more, ...own.members];
+  const members = [...backend, ...options?.members ?? [], ...more, ...own.members];
   return request.derive(new JsonObject(members), NEWEST);
 }
 

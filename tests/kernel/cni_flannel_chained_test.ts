@@ -8,16 +8,17 @@ import { expect, type Want } from "./plugins.ts";
 const OK: Want = { ok: true };
 const BOTH = { portMappings: PORTS, bandwidth: RATES };
 
-for (const backend of ["iptables", "nftables"]) {
-  Deno.test(`flannel alone, ${backend}: ports and limits are made, checked and taken away`, async () => {
+for (const backend of ["iptables", "nftables", undefined]) {
+  Deno.test(`flannel alone, ${backend ?? "no back end chosen"}: ports and limits are made, checked and taken away`, async () => {
     using node = new FlannelNode();
-    const portmap = { backend };
+    const portmap = backend === undefined ? {} : { backend };
     const result = expect(await node.flannel("ADD", { portmap, runtimeConfig: BOTH }), OK);
     assert.deepEqual(
       result.interfaces.map(({ name }: Json) => String(name).replace(/^(veth|bwp).*/, "$1")),
       ["cni0", "veth", "eth0", "bwp"],
     );
     assert.equal(node.ports("c1"), 1);
+    assert.equal(node.nft("ip cni_hostport", "hostports").length > 0, backend !== "iptables");
     assert.deepEqual(node.limits(), { ingress: "tbf", egress: "tbf" });
     const check = { portmap, runtimeConfig: BOTH, prevResult: result };
     expect(await node.flannel("CHECK", check), OK);
