@@ -45,7 +45,8 @@ export interface Hop {
 
 /** A packet and where it was seen. */
 export class Journey {
-  readonly #hops = new Map<number, MutableHop>();
+  /** A handful: looking through them is quicker than a map. */
+  readonly #hops: MutableHop[] = [];
   /** The journey that this one turned out to be a part of. */
   #into: Journey | undefined;
   readonly identity: Identity;
@@ -68,34 +69,35 @@ export class Journey {
 
   /** The hops in the order of time. */
   get hops(): readonly Hop[] {
-    return [...this.#hops.values()].sort(({ first: a }, { first: b }) =>
-      a.at - b.at || a.stage - b.stage
-    );
+    return this.#hops.toSorted(({ first: a }, { first: b }) => a.at - b.at || a.stage - b.stage);
   }
 
   /** Places where it was seen, unsorted. */
-  places(): Iterable<Hop> {
-    return this.#hops.values();
+  get places(): readonly Hop[] {
+    return this.#hops;
   }
 
   /** True when the interface has shown it in that direction already. */
   has({ tap, out }: Sighting): boolean {
-    return this.#hops.has(keyOf(tap, out));
+    return this.#at(tap, out) !== undefined;
+  }
+
+  #at(tap: number, out: boolean): MutableHop | undefined {
+    return this.#hops.find(({ first }) => first.tap === tap && first.out === out);
   }
 
   /** True when a piece begins where the interface's last piece of it ended, or is its first. */
   follows({ tap, out }: Sighting, { start }: Identity): boolean {
-    const hop = this.#hops.get(keyOf(tap, out));
+    const hop = this.#at(tap, out);
     return hop === undefined || hop.end === start;
   }
 
   /** Adds a frame. */
   add(first: Sighting, inner: Packet, { start, length }: Identity): void {
-    const key = keyOf(first.tap, first.out);
-    const hop = this.#hops.get(key);
+    const hop = this.#at(first.tap, first.out);
     const end = start + length >>> 0;
     if (hop === undefined) {
-      this.#hops.set(key, { first, inner, count: 1, length: first.length, end });
+      this.#hops.push({ first, inner, count: 1, length: first.length, end });
     } else {
       hop.count++;
       hop.length += first.length;
@@ -106,9 +108,9 @@ export class Journey {
   /** Takes over all that another journey has, which from now on is a part of this one. */
   absorb(other: Journey): void {
     other.#into = this;
-    for (const [key, theirs] of other.#hops) {
-      const mine = this.#hops.get(key);
-      if (mine === undefined) this.#hops.set(key, theirs);
+    for (const theirs of other.#hops) {
+      const mine = this.#at(theirs.first.tap, theirs.first.out);
+      if (mine === undefined) this.#hops.push(theirs);
       else {
         mine.count += theirs.count;
         mine.length += theirs.length;
@@ -123,10 +125,6 @@ interface MutableHop extends Hop {
   length: number;
   /** Where in the stream its last piece ended. */
   end: number;
-}
-
-function keyOf(tap: number, out: boolean): number {
-  return tap * 2 + Number(out);
 }
 
 /** Datagrams whose ports are remembered until their last fragment was seen. */
@@ -146,7 +144,7 @@ export class Correlator {
     const inner = innermost(sighting.packet);
     const identity = identify(inner);
     const ports = this.#portsOf(inner);
-    const known = sighting.stage === 0 ? undefined : this.#find(sighting, inner, identity);
+    const known = this.#find(sighting, inner, identity);
     const journey = known ?? this.#open(identity);
     this.#addStream(journey, identity);
     journey.add(sighting, inner, identity);
@@ -181,13 +179,17 @@ export class Correlator {
     for (const journey of this.#byFingerprint.get(identity.fingerprint) ?? []) {
       // An interface shows a packet once: the second is sent again, or another just like it.
       if (journey.has(sighting)) continue;
-      for (const hop of journey.places()) {
+      // Where a packet begins, nothing can have been seen before; it may be told late, though.
+      if (sighting.stage === 0 && journey.places.some(({ first }) => first.at < sighting.at)) {
+        continue;
+      }
+      for (const hop of journey.places) {
         const likeness = compare(hop.inner, inner);
         if (likeness === "same") return journey;
         if (likeness === "translated" && sighting.stage >= ROUTED) translated ??= journey;
       }
     }
-    return translated ?? this.#findWhole(sighting, identity);
+    return translated ?? (sighting.stage === 0 ? undefined : this.#findWhole(sighting, identity));
   }
 
   /** The open journey of a larger packet that this one is a piece of. */

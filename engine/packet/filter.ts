@@ -53,7 +53,7 @@ export class Matcher {
   /** True when one of a packet's forms (before and after NAT) is wanted. */
   wants(journey: Journey): boolean {
     if (this.#everything) return true;
-    const hops = [...journey.places()];
+    const hops = journey.places;
     return this.#any(this.#hosts, hops, false) && this.#any(this.#peers, hops, true) &&
       this.#hasPort(journey, hops) && this.#hasProtocol(hops);
   }

@@ -9,12 +9,7 @@
  * @module
  */
 
-import {
-  Correlator,
-  type Hop,
-  type Journey,
-  type Sighting,
-} from "../../engine/packet/correlate.ts";
+import { Correlator, type Journey, type Sighting } from "../../engine/packet/correlate.ts";
 
 const MS = 1e6;
 
@@ -99,8 +94,8 @@ export class Pipeline {
     const known = this.#decided.get(journey);
     if (known !== undefined) return known;
     this.#correlator.close(journey);
-    const [{ first }] = journey.hops as [Hop];
-    const wanted = first.at >= this.#outlet.from && this.#outlet.wants(journey);
+    const { from, wants } = this.#outlet;
+    const wanted = journey.places.every(({ first }) => first.at >= from) && wants(journey);
     this.#decided.set(journey, wanted);
     if (wanted) this.#outlet.packet(journey);
     return wanted;

@@ -54,7 +54,7 @@ export function lineOf(journey: Journey, view: View): string {
   const ends = endsOf(first.inner, journey.ports);
   const way = ends === undefined ? macText(first) : `${endsText(ends, view)}`;
   const path = hops.map((hop, i) => hopText(hop, hops[i - 1], first, journey, view)).join(" > ");
-  return `${view.clock.timeOfDay(first.first.at)} ${way} ${wholeSummary(journey)} | ${path}`;
+  return `${view.clock.timeOfDay(first.first.at)} ${way} ${wholeSummary(hops)} | ${path}`;
 }
 
 function macText({ inner }: Hop): string {
@@ -78,7 +78,7 @@ function outerText({ vni, source, destination }: Outer, view: View): string {
 }
 
 /** What the packet is where it was seen largest: not yet cut up, or put together again. */
-function wholeSummary({ hops }: Journey): string {
+function wholeSummary(hops: readonly Hop[]): string {
   const size = ({ inner: { network } }: Hop): number => network.kind === "ip" ? network.length : 0;
   const whole = hops.reduce((most, hop) => size(hop) > size(most) ? hop : most);
   return summaryOf(whole.inner);
@@ -146,7 +146,7 @@ export function blockOf(journey: Journey, view: View): string {
     ].filter((part) => part !== "").join("  ");
   });
   const time = view.clock.timeOfDay(first.first.at);
-  return [`${time} ${way} ${wholeSummary(journey)}`, ...lines].join("\n");
+  return [`${time} ${way} ${wholeSummary(hops)}`, ...lines].join("\n");
 }
 
 /** One packet as one JSON document; the form is in docs/schema. */
@@ -161,7 +161,7 @@ export function documentOf(journey: Journey, view: View): Record<string, unknown
     time: view.clock.iso(first.first.at),
     protocol: protocolOf(first.inner),
     ...endsJson(endsOf(first.inner, journey.ports), view),
-    summary: wholeSummary(journey),
+    summary: wholeSummary(hops),
     bytes: first.length,
     ipId: ip?.id ?? null,
     fragment: ip?.fragment === true ? { offset: ip.offset, more: ip.more } : null,

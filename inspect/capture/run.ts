@@ -160,7 +160,7 @@ function wishOf(flags: CaptureFlags, scene: Scene): Wish {
 
 /** True for all but what only passes the uplink and is neither VXLAN's nor of a pod. */
 function concernsPods(journey: Journey, taps: readonly Tap[], ours: Region): boolean {
-  for (const { first: { tap, packet }, inner } of journey.places()) {
+  for (const { first: { tap, packet }, inner } of journey.places) {
     if (taps[tap]!.role !== "uplink" || inner !== packet || ours.touches(inner)) return true;
   }
   return false;
@@ -168,7 +168,7 @@ function concernsPods(journey: Journey, taps: readonly Tap[], ours: Region): boo
 
 /** True for a packet from or to these pods, or on their own interfaces. */
 function isOf(journey: Journey, taps: readonly Tap[], pods: Region): boolean {
-  for (const { first: { tap }, inner } of journey.places()) {
+  for (const { first: { tap }, inner } of journey.places) {
     if (taps[tap]!.pod !== undefined || pods.touches(inner)) return true;
   }
   return false;

@@ -15,11 +15,11 @@ import type { Pipeline } from "./pipeline.ts";
 import { stageOf, type Tap } from "./taps.ts";
 
 /** Memory for the frames of an interface that all pods share; bytes. */
-const SHARED_RING = 8 << 20;
+const SHARED_RING = 16 << 20;
 /** Memory for the frames of all pods' interfaces; bytes. */
 const PODS_RINGS = 64 << 20;
 /** Least and most for one of them. */
-const POD_RING = { least: 512 << 10, most: 4 << 20 } as const;
+const POD_RING = { least: 512 << 10, most: 8 << 20 } as const;
 
 /** Sockets on all interfaces that could be opened. */
 export class Sockets implements Disposable {

@@ -236,10 +236,8 @@ Deno.test("Correlator: hops are in the order of time, then of the way, however t
     fc.property(fc.shuffledSubarray([...OUTWARD], { minLength: 4 }), (places) => {
       const correlator = new Correlator();
       const at = { pod: 0, veth: 5, bridge: 5, vtep: 9 } as const;
-      const rest = places.filter((place) => place !== "pod");
-      const found = ["pod" as const, ...rest].map((place) =>
-        correlator.add(seen(place, at[place], bytes))
-      );
+      const found = places.map((place) => correlator.add(seen(place, at[place], bytes)));
+      assert.equal(new Set(found).size, 1);
       assert.deepEqual(found[0]!.hops.map(({ first: { tap } }) => tap), [0, 1, 2, 3]);
     }),
   );
