@@ -15,6 +15,11 @@ export function saveTable(family: Family, table: string): string {
   return run(`${PROGRAMS[family]}-save`, ["-t", table]);
 }
 
+/** What the legacy variant of `iptables-save` prints of all tables. @throws {OpError} */
+export function saveLegacy(family: Family): string {
+  return run(`${PROGRAMS[family]}-legacy-save`, []);
+}
+
 /** Applies input for `iptables-restore --noflush`, whole or not at all. @throws {OpError} */
 export function restoreTable(family: Family, input: string): void {
   using file = new MemoryFile("twill-iptables", new TextEncoder().encode(input));

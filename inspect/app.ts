@@ -17,6 +17,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> =
   routes: () => import("./routes.ts").then((m) => m.routes),
   peers: () => import("./peers.ts").then((m) => m.peers),
   pods: () => import("./pods/pods.ts").then((m) => m.pods),
+  rules: () => import("./rules/rules.ts").then((m) => m.rules),
   leases: () => import("./leases.ts").then((m) => m.leases),
   capture: () => import("./capture/command.ts").then((m) => m.capture),
   check: () => import("./check/check.ts").then((m) => m.check),

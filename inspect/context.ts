@@ -9,6 +9,7 @@ import type { CommandContext, StricliProcess } from "@stricli/core";
 import type { Fact, Scope } from "../engine/fact.ts";
 import type { RouteAnswer, RouteQuestion } from "../engine/trace/lookup.ts";
 import type { CheckTools } from "./check/tools.ts";
+import type { RuleTools } from "./rules/tools.ts";
 import type { PodTools } from "./pods/view.ts";
 
 /** The reading half of the kernel; closed when disposed. */
@@ -42,6 +43,8 @@ export interface InspectContext extends CommandContext {
   readonly checkTools: () => Promise<CheckTools>;
   /** How `pods` looks into namespaces; loads the code for it first. */
   readonly podTools: () => Promise<PodTools>;
+  /** How `rules` reads packet rules; loads the code for it first. */
+  readonly ruleTools: () => Promise<RuleTools>;
   /** Whether this process has a right. */
   readonly has: (capability: Capability) => boolean;
   /** Aborted by SIGINT and SIGTERM; from the first call on they no longer end the process. */

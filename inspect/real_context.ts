@@ -28,6 +28,10 @@ export function realContext(): InspectContext {
     ask,
     checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
     podTools: async () => ({ view: (await import("../ffi/netns_view.ts")).viewNetns }),
+    ruleTools: async () => {
+      const { readLegacyRules, readNftRules } = await import("../ffi/rulesets.ts");
+      return { read: () => ({ nft: readNftRules(), legacy: readLegacyRules() }) };
+    },
     has,
     interrupted,
     changes: async function* (signal, paths): AsyncGenerator<void> {

@@ -4,7 +4,16 @@ import { ErrorCode, OpError } from "../../engine/errors.ts";
 import { need } from "../../inspect/rights.ts";
 import { HEALTHY, inspect, peer, uplink, vtep } from "./scene.ts";
 
-const COMMANDS_OF_TABLES = ["status", "subnet", "routes", "peers", "leases", "pods", "check"];
+const COMMANDS_OF_TABLES = [
+  "status",
+  "subnet",
+  "routes",
+  "peers",
+  "leases",
+  "pods",
+  "rules",
+  "check",
+];
 const BROKEN = { facts: [...uplink(), ...vtep(), ...peer(2), ...peer(3).slice(0, 2)] };
 
 for (const command of COMMANDS_OF_TABLES) {

@@ -8,6 +8,7 @@ import { ErrorCode, OpError } from "../../engine/errors.ts";
 import type { LinkView } from "../../ffi/netns_view.ts";
 import { runInspect } from "../../inspect/app.ts";
 import type { Capability, InspectContext } from "../../inspect/context.ts";
+import type { RuleTexts } from "../../inspect/rules/tools.ts";
 import type { Fact, RouteFact, Scope } from "../../engine/fact.ts";
 import {
   contains,
@@ -192,6 +193,8 @@ export interface Scene {
   readonly files?: Readonly<Record<string, string | (() => never)>>;
   /** What the daemon answers on its status socket, by path; absent: there is no daemon. */
   readonly status?: Readonly<Record<string, string>>;
+  /** Packet rules; default: none. */
+  readonly rules?: Partial<RuleTexts>;
   /** The links of this node (`host`), and of network namespaces by their paths. */
   readonly namespaces?: Readonly<Record<string, readonly LinkView[]>>;
   /** With `--watch`: what happens, one burst after the other; then the reader ends it. */
@@ -253,6 +256,7 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       if (below.length === 0) throw new Deno.errors.NotFound(path);
       return [...new Set(below.map((name) => name.slice(path.length + 1).split("/")[0]!))].sort();
     },
+    ruleTools: () => Promise.resolve({ read: () => ({ nft: "", legacy: {}, ...scene.rules }) }),
     podTools: () => {
       if (typeof scene.facts === "function") return Promise.reject(thrownBy(scene.facts));
       return Promise.resolve({ view: (path) => linksOf(scene, path) });

@@ -33,10 +33,29 @@ const SCENES: Readonly<Record<string, Scene>> = {
     host: [],
     namespaces: {},
   }),
+  "rules of others": {
+    rules: {
+      nft:
+        "table inet x {\n\tchain c {\n\t\ttype filter hook forward priority filter; policy drop;\n" +
+        '\t\ttcp dport 80 accept comment "c"\n\t}\n}\n',
+      legacy: { ip: "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT\n" },
+    },
+  },
   "nothing at all": { facts: [], files: {} },
 };
 
-for (const command of ["status", "subnet", "routes --all", "peers", "leases", "pods", "check"]) {
+for (
+  const command of [
+    "status",
+    "subnet",
+    "routes --all",
+    "peers",
+    "leases",
+    "pods",
+    "rules --all",
+    "check",
+  ]
+) {
   const [kind] = command.split(" ");
   for (const [name, scene] of Object.entries(SCENES)) {
     Deno.test(`schema: ${command} of ${name} is as docs/schema says`, async () => {

@@ -239,6 +239,39 @@ kernelTest("inspect: the commands of --show-commands run, and show the same", ()
   });
 });
 
+/** `inspect rules` as root, its hazards as `SUBJECT ID`. */
+function hazards(path: string): string[] {
+  const args = ["inspect", "rules", "-o", "json", "--subnet-file", path];
+  const { code, stdout, stderr } = new Deno.Command(TWILL, { args }).outputSync();
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  const found = findings({ code, stdout: text(stdout), stderr: text(stderr) });
+  assert.equal(code, found.length > 0 ? 1 : 0);
+  return found;
+}
+
+kernelTest("inspect rules: hazards in nft, in iptables on nft, and in old iptables", () => {
+  sh(NODE);
+  withEnv(ENV, (path) => {
+    assert.deepEqual(hazards(path), []);
+    sh("iptables-nft -P FORWARD DROP");
+    assert.deepEqual(hazards(path), ["ip filter FORWARD drops-pods"]);
+    sh(`iptables-nft -A FORWARD -s 10.244.0.0/16 -m comment --comment pods -j ACCEPT
+        iptables-nft -A FORWARD -d 10.244.0.0/16 -j ACCEPT`);
+    assert.deepEqual(hazards(path), []);
+    sh(
+      "iptables-nft -t nat -A POSTROUTING -s 10.244.0.0/16 ! -o docker0 -j MASQUERADE --random-fully",
+    );
+    assert.deepEqual(hazards(path), ["ip nat POSTROUTING second-masquerade"]);
+    sh(`iptables-nft -t nat -I POSTROUTING -d 10.244.0.0/16 -j RETURN
+        iptables-legacy -A INPUT -p udp -m multiport --dports 53,8472 -j DROP`);
+    assert.deepEqual(hazards(path), ["legacy ip filter INPUT drops-overlay"]);
+    sh(`iptables-legacy -F INPUT
+        nft add table inet fw
+        nft add chain inet fw in { type filter hook input priority 10 ; policy drop ; }`);
+    assert.deepEqual(hazards(path), ["inet fw in drops-overlay"]);
+  });
+});
+
 kernelTest("inspect: a namespace without an overlay cannot be judged", () => {
   const outcome = twill("inspect", "peers", "--subnet-file", "/nonexistent/subnet.env");
   assert.equal(outcome.code, 3);
