@@ -21,6 +21,9 @@ export interface DaemonSetParts {
   readonly more: readonly string[];
 }
 
+/** Where the image has the program (deploy/Containerfile); not every image's PATH leads there. */
+const IMAGE_PROGRAM = `/usr/local/bin/${PROGRAM}`;
+
 /** Where the ConfigMap is seen. */
 const CONFIG_DIR = "/etc/kube-flannel";
 
@@ -84,7 +87,7 @@ function installer(settings: Settings): object {
     // The first of flannel's two, in whose place it comes.
     name: "install-cni-plugin",
     ...image(settings),
-    command: [PROGRAM],
+    command: [IMAGE_PROGRAM],
     args: [
       "install",
       "--no-conflist",
@@ -112,7 +115,7 @@ function agent(settings: Settings, more: readonly string[]): object {
   return {
     name: "kube-flannel",
     ...image(settings),
-    command: [PROGRAM],
+    command: [IMAGE_PROGRAM],
     args: [
       "daemon",
       "--kube-subnet-mgr",
