@@ -20,6 +20,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> =
   rules: () => import("./rules/rules.ts").then((m) => m.rules),
   leases: () => import("./leases.ts").then((m) => m.leases),
   capture: () => import("./capture/command.ts").then((m) => m.capture),
+  trace: () => import("./trace/trace.ts").then((m) => m.trace),
   check: () => import("./check/check.ts").then((m) => m.check),
 };
 

@@ -26,6 +26,7 @@ export function realContext(): InspectContext {
     readFile: (path) => Deno.readTextFileSync(path),
     list: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name).sort(),
     ask,
+    traceTools: async () => (await import("./trace/real_tools.ts")).realTraceTools(),
     checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
     podTools: async () => ({ view: (await import("../ffi/netns_view.ts")).viewNetns }),
     ruleTools: async () => {

@@ -11,6 +11,7 @@ import type { Capability, InspectContext } from "../../inspect/context.ts";
 import type { RuleTexts } from "../../inspect/rules/tools.ts";
 import type { Fact, RouteFact, Scope } from "../../engine/fact.ts";
 import {
+  addressOf,
   contains,
   familyOf,
   type Ip,
@@ -23,6 +24,7 @@ import { parseMac } from "../../engine/mac.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
 import { parseNonce } from "../../engine/trace/nonce.ts";
 import type { CheckTools } from "../../inspect/check/tools.ts";
+import type { TraceTools } from "../../inspect/trace/tools.ts";
 
 /** The subnet file of the node on paper. */
 export const ENV = `FLANNEL_NETWORK=10.244.0.0/16
@@ -204,6 +206,8 @@ export interface Scene {
   readonly rights?: readonly Capability[];
   /** What `check` tries; default: the kernel can all of it, and nobody answers anything. */
   readonly tools?: Partial<CheckTools>;
+  /** What `trace` asks; default: no rules, and the routes of the facts. */
+  readonly asked?: Partial<TraceTools>;
   readonly colour?: boolean;
   readonly width?: number;
 }
@@ -261,6 +265,17 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       if (typeof scene.facts === "function") return Promise.reject(thrownBy(scene.facts));
       return Promise.resolve({ view: (path) => linksOf(scene, path) });
     },
+    traceTools: () => {
+      const { facts = HEALTHY } = scene;
+      if (typeof facts === "function") return Promise.reject(thrownBy(facts));
+      return Promise.resolve({
+        lookUp: (netns, { to }) => netns === undefined ? wayTo(facts, to) : podWay(to),
+        ruleset: () => "",
+        iptables: () => undefined,
+        [Symbol.dispose]: () => {},
+        ...scene.asked,
+      });
+    },
     ask: (_socket, path) => Promise.resolve(scene.status?.[path]),
     checkTools: () => Promise.resolve({ ...QUIET, ...scene.tools }),
     has: (capability) =>
@@ -298,8 +313,16 @@ function thrownBy(work: () => never): unknown {
   }
 }
 
+/** The way in a pod of node 1. */
+function podWay(to: Ip): RouteAnswer {
+  if (contains(parseCidr("10.244.1.0/24"), to)) return { kind: "found", dev: "eth0" };
+  return { kind: "found", dev: "eth0", via: parseIp("10.244.1.1") };
+}
+
 /** The way of a kernel with these routes: the longest prefix. */
-function wayTo(facts: readonly Fact[], to: Ip): RouteAnswer {
+export function wayTo(facts: readonly Fact[], to: Ip): RouteAnswer {
+  const own = facts.find((fact) => fact.kind === "address" && addressOf(fact.inet) === to);
+  if (own?.kind === "address") return { kind: "local", dev: own.dev };
   const [best] = facts.filter((fact): fact is RouteFact =>
     fact.kind === "route" && familyOf(fact.dst) === familyOf(to) && contains(fact.dst, to)
   ).sort((a, b) => lengthOf(b.dst) - lengthOf(a.dst));
