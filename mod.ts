@@ -60,6 +60,9 @@ if (plugin !== undefined) {
     case "manifest":
       await (await import("./install/main.ts")).main();
       break;
+    case "completions":
+      await (await import("./completions/main.ts")).main();
+      break;
     case "--version":
       print(Deno.stdout, (await import("./version.ts")).versionLine());
       break;

@@ -6,16 +6,22 @@
  */
 
 /** Every first word that twill understands, in the order of the overview. */
-const COMMANDS: readonly (readonly [name: string, brief: string])[] = [
+export const COMMAND_BRIEFS: readonly (readonly [name: string, brief: string])[] = [
   ["cni", "Answer one request of a container runtime (CNI): environment and stdin in, JSON out"],
   ["daemon", "The node agent: gets this node's subnet and keeps the way to all others open"],
-  ["inspect", "Look, change nothing: subnet, routes, peers, check"],
+  [
+    "inspect",
+    "Look, change nothing: status, subnet, routes, peers, pods, rules, leases, check, ...",
+  ],
   ["install", "Put the plugins, the network and (if asked) a systemd unit on this node"],
   ["uninstall", "Take every trace of twill, and of flannel, off this node"],
+  ["manifest", "Print the Kubernetes objects that run twill on every node"],
+  ["completions", "Teach bash, zsh or fish the commands, flags and live names"],
 ];
 
 const EXAMPLES: readonly (readonly [line: string, what: string])[] = [
   ["twill daemon --help", "all flags of the node agent"],
+  ["twill inspect status", "is this node all right?"],
   ["twill inspect peers", "is the way to every other node complete?"],
   ["twill inspect routes --all", "the routing table, said in words"],
   ["twill uninstall --dry-run", "what would go, if twill went"],
@@ -36,7 +42,7 @@ export function overview(): string {
     "  twill --help | --version",
     "",
     "COMMANDS",
-    ...list(COMMANDS),
+    ...list(COMMAND_BRIEFS),
     "",
     "EXAMPLES",
     ...list(EXAMPLES),
@@ -49,7 +55,7 @@ export function overview(): string {
 
 /** The message for a first word that is no command. */
 export function unknownCommand(word: string): string {
-  const names = [...COMMANDS.map(([name]) => name), "--help", "--version"];
+  const names = [...COMMAND_BRIEFS.map(([name]) => name), "--help", "--version"];
   const near = nearest(word, names);
   const meant = near === undefined ? "" : `; did you mean ${near}?`;
   return `twill: no command ${JSON.stringify(word)}${meant}\nRun: twill --help\n`;
