@@ -23,7 +23,8 @@ mount_cgroups() {
   done </proc/self/cgroup
 }
 
-# hierarchies FOLDER: where mount_cgroups has mounted them.
+# hierarchies FOLDER: where mount_cgroups has mounted them. Read it with $(): what < <() starts may
+# still be a child of the program that a caller becomes.
 hierarchies() {
   if [[ -e $1/cgroup.procs ]]; then
     printf '%s\n' "$1"
@@ -35,7 +36,7 @@ hierarchies() {
 # new_group FOLDER NAME: the group of a machine.
 new_group() {
   local at x
-  while read -r at; do
+  for at in $(hierarchies "$1"); do
     mkdir -p "$at/$group/$2"
     # Version 1: nothing can be in a group that has no CPU.
     if [[ -e $at/cpuset.cpus && ! -e $at/cgroup.controllers ]]; then
@@ -51,28 +52,28 @@ new_group() {
         echo "+$x" >"$at/$group/cgroup.subtree_control"
       done
     fi
-  done < <(hierarchies "$1")
+  done
 }
 
 # join_group FOLDER NAME: this process goes into the group of a machine.
 join_group() {
   local at
-  while read -r at; do
+  for at in $(hierarchies "$1"); do
     at=$at/$group/$2
     # Version 2: processes are in leaves only; machine_init has made this one.
     [[ ! -d $at/init ]] || at=$at/init
     echo "$BASHPID" >"$at/cgroup.procs"
-  done < <(hierarchies "$1")
+  done
 }
 
 # drop_groups FOLDER: all groups of the lab. They are empty at last when the last process is gone.
 drop_groups() {
   local at try
-  while read -r at; do
+  for at in $(hierarchies "$1"); do
     for ((try = 0; try < 50; try++)); do
       [[ -d $at/$group ]] || break
       find "$at/$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
     done
     [[ ! -d $at/$group ]] || printf 'left: %s\n' "$at/$group" >&2
-  done < <(hierarchies "$1")
+  done
 }

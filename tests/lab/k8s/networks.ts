@@ -82,6 +82,14 @@ RestartSec=1
   }
 }
 
+/** The DaemonSet of flannel's manifest and of ours. */
+const DAEMON_SET = ["-n", "kube-flannel", "rollout", "status", "daemonset", "kube-flannel-ds"];
+
+/** Waits until all nodes have the DaemonSet that was applied last. */
+export async function rolledOut(cluster: Cluster): Promise<void> {
+  await cluster.kubectl([...DAEMON_SET, "--timeout=170s"], { seconds: 180 });
+}
+
 /** flannel as its users have it: a DaemonSet, and Debian's `bridge` on each node. */
 export class FlannelDaemonSet implements Network {
   readonly name = "flannel, DaemonSet";
@@ -212,6 +220,14 @@ export class TwillService implements Network {
   }
 }
 
+/** What `twill manifest` prints with these settings. */
+export function manifest(
+  settings: readonly string[],
+  ...words: readonly string[]
+): Promise<string> {
+  return must([TWILL, "manifest", ...settings.map((setting) => `--set=${setting}`), ...words]);
+}
+
 /** twill as a DaemonSet from its manifest. */
 export class TwillDaemonSet implements Network {
   readonly name = "twill, DaemonSet";
@@ -223,16 +239,11 @@ export class TwillDaemonSet implements Network {
     this.#settings = settings;
   }
 
-  /** The manifest for a cluster. */
-  async manifest(families: Families, settings: readonly string[] = []): Promise<string> {
-    const { Network: network = "", IPv6Network: network6 = "" } = netConf(families);
-    const all = [`network=${network}`, `network6=${network6}`, ...this.#settings, ...settings];
-    return await must([TWILL, "manifest", ...all.map((setting) => `--set=${setting}`)]);
-  }
-
   async prepare(cluster: Cluster): Promise<void> {
     this.#image = await twillImage();
-    await cluster.kubectl(["apply", "-f", "-"], { stdin: await this.manifest(cluster.families) });
+    const { Network: network = "", IPv6Network: network6 = "" } = netConf(cluster.families);
+    const settings = [`network=${network}`, `network6=${network6}`, ...this.#settings];
+    await cluster.kubectl(["apply", "-f", "-"], { stdin: await manifest(settings) });
   }
 
   async install(node: KubeNode): Promise<void> {
