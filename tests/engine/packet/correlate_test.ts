@@ -92,9 +92,19 @@ Deno.test("Correlator: different pings, directions, ports and connections stay a
     ipFrame({ protocol: 6, payload: tcp({ sequence: 1, acknowledgement: 8 }) }),
     ipFrame({ protocol: 17, payload: udp(1, 2, data(3)) }),
     ipFrame({ protocol: 17, payload: udp(1, 2, data(4)) }),
+    // These begin alike.
+    ipFrame({ protocol: 17, payload: udp(1, 2, data(40)) }),
+    ipFrame({ protocol: 17, payload: udp(1, 2, data(50)) }),
   ];
-  const steps = packets.flatMap((bytes): Step[] => [["pod", bytes], ["veth", bytes]]);
-  assert.equal(journeys(steps).length, packets.length);
+  const found = follow([
+    ...packets.map((bytes): Step => ["pod", bytes]),
+    // One overtakes the other.
+    ...packets.toReversed().map((bytes): Step => ["veth", bytes]),
+  ]);
+  assert.equal(found.length, packets.length);
+  for (const { hops: [pod, veth] } of found) {
+    assert.deepEqual(pod?.first.packet.bytes, veth?.first.packet.bytes);
+  }
 });
 
 const MASQUERADED = { from: "192.0.2.1", to: "203.0.113.10" };
@@ -153,15 +163,19 @@ Deno.test("Correlator: two pods that say the same to one server at once are two 
     ["veth2", said("10.244.1.3")],
   ];
   assert.deepEqual(journeys(steps), ["pod > veth", "pod2 > veth2"]);
+  // What the node has not routed yet was not translated either.
+  const atVeths: Step[] = [["veth", said("10.244.1.2")], ["veth2", said("10.244.1.3")]];
+  assert.deepEqual(journeys(atVeths), ["veth", "veth2"]);
   // Even without an address: what a pod sends cannot have been seen before.
   const same = said("0.0.0.0");
   assert.deepEqual(journeys([["pod", same], ["pod2", same]]), ["pod", "pod2"]);
 });
 
-/** TCP data of a connection, from a number on. */
+/** TCP data of a connection, from a number on; the one that ends at 4000 is pushed. */
 function segment(start: number, length: number): Wish {
   const content = data(20_000).slice(start, start + length);
-  return { protocol: 6, payload: tcp({ sequence: 0xffff_ff00 + start >>> 0, content }) };
+  const flags = start + length === 4000 ? 0x18 : 0x10;
+  return { protocol: 6, payload: tcp({ sequence: 0xffff_ff00 + start >>> 0, flags, content }) };
 }
 
 Deno.test("Correlator: a large TCP packet that the uplink cuts up is one packet", () => {
