@@ -72,6 +72,7 @@ export class KubeSelf {
 
   /** The node object is like this now. */
   saw(node: KubeNode | undefined): void {
+    if (this.#seen && node === this.#node) return;
     this.#node = node;
     this.#seen = true;
     this.#pulse.raise();
@@ -104,24 +105,21 @@ export class KubeSelf {
     const backoff = new Backoff(again.first, again.cap);
     let patches: readonly number[] = [];
     while (!signal.aborted) {
-      const seen = this.#pulse.count;
       try {
+        if (this.#look()?.patch !== undefined) {
+          const now = performance.now();
+          patches = [...patches.filter((at) => now - at < FIGHT.within), now];
+          if (patches.length <= FIGHT.patches) backoff.reset();
+          else await sleep(backoff.next(), signal);
+        }
+        const seen = this.#pulse.count;
         const work = this.#look();
         if (work === undefined) {
           await this.#pulse.next(seen, signal);
           continue;
         }
         const { lease, patch } = work;
-        if (patch !== undefined) {
-          const now = performance.now();
-          patches = patches.filter((at) => now - at < FIGHT.within);
-          if (patches.length < FIGHT.patches) backoff.reset();
-          else await sleep(backoff.next(), signal);
-          patches = [...patches, performance.now()];
-          // What was seen may have changed while we waited.
-          if (this.#pulse.count !== seen) continue;
-          await this.#patch(patch, signal);
-        }
+        if (patch !== undefined) await this.#patch(patch, signal);
         troubles.over("publish");
         if (JSON.stringify(lease) !== JSON.stringify(this.#lease)) {
           this.#lease = lease;
@@ -177,6 +175,7 @@ export class KubeSelf {
 
   async #patch({ annotations, condition }: Patch, signal: AbortSignal): Promise<void> {
     const { name, client, kept } = this.#options;
+    const before = this.#node;
     const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
     const times = { lastHeartbeatTime: now, lastTransitionTime: now };
     const answer = await client.json({
@@ -197,7 +196,8 @@ export class KubeSelf {
         undefined,
       condition: condition ? `${NETWORK_IS_UP.type}=${NETWORK_IS_UP.status}` : undefined,
     });
-    this.saw(readNode(answer, kept, name));
+    // What was heard meanwhile may be newer than the answer: then that counts.
+    if (this.#node === before) this.saw(readNode(answer, kept, name));
   }
 }
 

@@ -90,6 +90,15 @@ const PUBLISHED: readonly (readonly [string, LeaseRecord, Record<string, string>
     "kube-subnet-manager": "true",
     "public-ipv6": "fd00:1::b",
   }],
+  ["vxlan, an IPv6 address without an IPv6 device", {
+    ...VXLAN4,
+    publicIp6: parseIp6("fd00:1::b"),
+  }, {
+    "backend-data": VTEP,
+    "backend-type": "vxlan",
+    "kube-subnet-manager": "true",
+    "public-ip": "10.0.0.11",
+  }],
   ["host-gw, IPv4", { publicIp: parseIp4("10.0.0.11"), backendType: "host-gw" }, {
     "backend-data": "null",
     "backend-type": "host-gw",
