@@ -64,7 +64,8 @@ function alone(fingerprint: number): Identity {
 
 function ofIp(bytes: Uint8Array, ip: IpPart): Identity {
   const { family, protocol, transport, id, fragment, offset, payload, length } = ip;
-  let hash = mix(mix(mix(BASIS, family << 8 | protocol), id), offset);
+  // A node that puts IPv6 fragments together sends new ones, with another identification.
+  let hash = mix(mix(mix(BASIS, family << 8 | protocol), family === 4 ? id : 0), offset);
   const content = Math.min(payload + length, bytes.length);
   switch (transport.kind) {
     case "tcp": {

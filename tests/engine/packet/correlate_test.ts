@@ -7,6 +7,7 @@ import {
   data,
   echo,
   inVxlan,
+  ip6Frame,
   ipFrame,
   type Place,
   PLACES,
@@ -233,6 +234,29 @@ Deno.test("Correlator: a datagram in fragments that the node puts together is on
   // Where nobody puts them together each is a packet of its own, and all have the ports.
   const apart = follow(steps.filter(([place]) => place !== "bridge"));
   assert.deepEqual(apart.map(({ ports }) => ports), [[5000, 6000], [5000, 6000], [5000, 6000]]);
+});
+
+Deno.test("Correlator: IPv6 fragments that are sent anew, under another number, are the same packet", () => {
+  const content = udp(5000, 6000, data(2992));
+  const pieces = (id: number): Uint8Array[] =>
+    [[0, 1376], [1376, 1376], [2752, 248]].map(([offset, length]) =>
+      ip6Frame({
+        protocol: 17,
+        id,
+        offset: offset!,
+        more: offset! + length! < content.length,
+        payload: content.slice(offset!, offset! + length!),
+      })
+    );
+  const steps: Step[] = [
+    ...pieces(500).map((bytes): Step => ["pod", bytes]),
+    ...pieces(500).map((bytes): Step => ["veth", bytes]),
+    ["bridge", ip6Frame({ protocol: 17, payload: content })],
+    ...pieces(777).map((bytes): Step => ["vtep", bytes]),
+  ];
+  assert.deepEqual(journeys(steps), ["pod x3 > veth x3 > bridge > vtep x3"]);
+  const apart = journeys(steps.filter(([place]) => place !== "bridge"));
+  assert.deepEqual(apart, Array(3).fill("pod > veth > vtep"));
 });
 
 Deno.test("Correlator: what was closed is over", () => {

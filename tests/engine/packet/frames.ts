@@ -39,6 +39,20 @@ export function ipFrame(wish: Wish): Uint8Array {
   );
 }
 
+/** A fragment of an IPv6 datagram, or a whole one where `id` is absent, on Ethernet. */
+export function ip6Frame(
+  { id, offset = 0, more = false, protocol, payload }: Omit<Wish, "from" | "to" | "ttl">,
+): Uint8Array {
+  const header = id === undefined ? [] : [protocol, 0, ...be16(offset | Number(more)), ...be32(id)];
+  const next = id === undefined ? protocol : 44;
+  return Uint8Array.of(
+    ...[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd],
+    ...[0x60, 0, 0, 0, ...be16(header.length + payload.length), next, 64],
+    ...[...ipBytes(parseIp("fd00::1:2")), ...ipBytes(parseIp("fd00::2:3"))],
+    ...[...header, ...payload],
+  );
+}
+
 /** `length` bytes of data, which depend on `seed`. */
 export function data(length: number, seed = 1): number[] {
   return Array.from({ length }, (_, i) => i * 7 + seed * 13 & 255);
