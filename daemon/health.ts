@@ -64,15 +64,24 @@ export function serveHealth(
     readonly metrics: () => string;
     /** Answers `/probe/udp`: see `arrival.ts`. */
     readonly arrival: (query: URLSearchParams, signal: AbortSignal) => Promise<Response>;
+    /** Answers `/trace`, which depends on who asks: see `trace_desk.ts`. */
+    readonly trace: (
+      query: URLSearchParams,
+      asker: string,
+      signal: AbortSignal,
+    ) => Promise<Response>;
   },
   signal: AbortSignal,
 ): Deno.HttpServer {
   try {
     return Deno.serve(
       { hostname, port, signal, onListen: () => {} },
-      (request) => {
+      (request, { remoteAddr }) => {
         const { pathname, searchParams } = new URL(request.url);
         if (pathname === "/probe/udp") return pages.arrival(searchParams, request.signal);
+        if (pathname === "/trace") {
+          return pages.trace(searchParams, remoteAddr.hostname, request.signal);
+        }
         const json = request.headers.get("accept")?.includes("application/json");
         return answerProbe(pathname, pages.health(), pages.metrics, json);
       },

@@ -25,6 +25,7 @@ import { MemoryFile } from "./store/memory.ts";
 import { nodeIdentity } from "./store/node_id.ts";
 import { RememberingStore } from "./store/remembering.ts";
 import type { Store } from "./store/store.ts";
+import { TraceDesk } from "./trace_desk.ts";
 
 /** Runs the daemon with the arguments behind `daemon`. Sets the exit code; never throws. */
 export async function main(args: readonly string[] = Deno.args.slice(1)): Promise<void> {
@@ -73,9 +74,12 @@ async function run(flags: Flags, log: Log): Promise<void> {
   const agent = new NodeAgent(store, options, log, tellServiceManager);
   const port = flags["healthz-port"];
   const started = Date.now();
-  const desk = new ArrivalDesk(poller, () => agent.status());
+  const arrivals = new ArrivalDesk(poller, () => agent.status());
+  const traces = new TraceDesk(() => pages.status());
   const pages = {
-    arrival: (query: URLSearchParams, ended: AbortSignal) => desk.answer(query, ended),
+    arrival: (query: URLSearchParams, ended: AbortSignal) => arrivals.answer(query, ended),
+    trace: (query: URLSearchParams, asker: string, ended: AbortSignal) =>
+      traces.answer(query, asker, ended),
     health: () => agent.health(),
     metrics: () => agent.metrics(),
     revision: agent.revision,

@@ -6,6 +6,7 @@
 
 import { command, type InspectCommand } from "../command.ts";
 import { describe, watchAliases, watchFlags } from "../flags.ts";
+import { probeFlags } from "../probe_flags.ts";
 import type { CheckFlags } from "./flags.ts";
 
 const path = (fallback: string, brief: string) => ({
@@ -16,31 +17,13 @@ const path = (fallback: string, brief: string) => ({
   brief,
 });
 
-function parsePort(word: string): number {
-  const port = Number(word);
-  if (/^\d+$/.test(word) && port > 0 && port < 65_536) return port;
-  throw new SyntaxError(`want 1 to 65535, got ${JSON.stringify(word)}`);
-}
-
 /** The command. */
 export const check: InspectCommand = command<CheckFlags>({
   loader: () => import("./check_run.ts").then((m) => m.run),
   parameters: {
     flags: {
       ...watchFlags,
-      probe: {
-        kind: "boolean",
-        default: false,
-        withNegated: false,
-        brief: "Send packets to all peers: echo requests of all sizes, TCP, a datagram",
-      },
-      healthPort: {
-        kind: "parsed",
-        parse: parsePort,
-        default: "8081",
-        placeholder: "port",
-        brief: "Where daemons of peers answer (--healthz-port); used with --probe",
-      },
+      ...probeFlags("Send packets to all peers: echo requests of all sizes, TCP, a datagram"),
       confDir: path("/etc/cni/net.d", "Where the container runtime looks for networks"),
       binDir: path("/opt/cni/bin", "Where it looks for plugins; several with : between"),
       networksDir: path("/var/lib/cni/networks", "Where plugins keep reserved addresses"),

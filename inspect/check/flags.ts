@@ -5,13 +5,10 @@
  */
 
 import type { WatchFlags } from "../flags.ts";
+import type { ProbeFlags } from "../probe_flags.ts";
 
 /** What it is told beside what every command is told. */
-export interface CheckFlags extends WatchFlags {
-  /** Send packets: without it nothing leaves this node. */
-  readonly probe: boolean;
-  /** Where the daemons of peers answer. */
-  readonly healthPort: number;
+export interface CheckFlags extends WatchFlags, ProbeFlags {
   readonly confDir: string;
   /** Several, with colons between. */
   readonly binDir: string;

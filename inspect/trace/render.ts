@@ -8,18 +8,25 @@ import { ruleText } from "../../engine/trace/words.ts";
 import type { Hop, Trace } from "../../engine/trace/world.ts";
 import type { Finding } from "../finding.ts";
 import { paint, table, type TableOptions, wrap } from "../style.ts";
+import type { Elsewhere, FarHop } from "./elsewhere.ts";
 import type { End } from "./resolve.ts";
+
+/** One way, and what the node that it leaves for says of the rest. */
+export interface Way extends Trace {
+  readonly elsewhere?: Elsewhere;
+}
 
 /** What is shown. */
 export interface Told {
   readonly from: End;
   readonly to: End;
   /** One for each endpoint of a service; the first is shown whole. */
-  readonly traces: readonly Trace[];
+  readonly traces: readonly Way[];
 }
 
 /** How it ends, in words. */
-export function endingText({ ending, next, hops, packet }: Trace): string {
+export function endingText({ ending, next, hops, packet, elsewhere }: Way): string {
+  if (elsewhere !== undefined) return `${elsewhere.node}: ${elsewhere.summary}`;
   switch (ending) {
     case "delivered":
       return `delivered: ${hops.at(-1)?.what ?? ""}`;
@@ -41,18 +48,22 @@ export function endingText({ ending, next, hops, packet }: Trace): string {
 export function traceTable({ traces, from, to }: Told, options: TableOptions): string {
   const [first, ...others] = traces;
   if (first === undefined) return "";
-  const rows = first.hops;
+  const far = first.elsewhere;
+  const rows: Row[] = [
+    ...first.hops.map(rowOf),
+    ...(far?.hops ?? []).map((hop) => ({ ...hop, at: `${far!.node}: ${hop.at}` })),
+  ];
   const lines = table(rows, [
     {
       head: "STEP",
-      cell: ({ step }: Hop) => step,
-      colour: ({ fault }: Hop) => fault === undefined ? undefined : "red" as const,
+      cell: ({ step }) => step,
+      colour: ({ ok }) => ok ? undefined : "red" as const,
     },
-    { head: "AT", cell: ({ at }: Hop) => at },
+    { head: "AT", cell: ({ at }) => at },
     { head: "WHAT", cell: whatOf },
   ], options);
   const heading = options.headers ? `${from.label} (${from.ip}) to ${to.label} (${to.ip})\n\n` : "";
-  const colour = first.ending === "fails" ? "red" as const : "green" as const;
+  const colour = endOf(first) === "fails" ? "red" as const : "green" as const;
   const ends = [
     paint(options, colour, endingText(first)),
     ...others.map((trace, i) =>
@@ -64,8 +75,19 @@ export function traceTable({ traces, from, to }: Told, options: TableOptions): s
   return `${heading}${lines}\n${ends.join("\n")}\n${mayAct(first, options)}`;
 }
 
-function whatOf({ what, entry, fault }: Hop): string {
-  const mark = fault === undefined ? "" : `FAILS: `;
+type Row = FarHop;
+
+function rowOf({ step, at, what, entry, fault }: Hop): Row {
+  return { step, at, what, ok: fault === undefined, ...(entry === undefined ? {} : { entry }) };
+}
+
+/** How it ends, there if it leaves. */
+function endOf({ ending, elsewhere }: Way): Trace["ending"] {
+  return elsewhere?.ending ?? ending;
+}
+
+function whatOf({ what, entry, ok }: Row): string {
+  const mark = ok ? "" : `FAILS: `;
   return `${mark}${what}${entry === undefined ? "" : ` [${entry}]`}`;
 }
 
@@ -104,6 +126,12 @@ export function traceJson({ from, to, traces }: Told): Record<string, unknown> {
         subnet: trace.next.subnet,
         publicIp: trace.next.publicIp ?? null,
       },
+      elsewhere: trace.elsewhere === undefined ? null : {
+        node: trace.elsewhere.node,
+        ending: trace.elsewhere.ending,
+        summary: trace.elsewhere.summary,
+        hops: trace.elsewhere.hops.map(({ entry = null, ...hop }) => ({ ...hop, entry })),
+      },
       hops: trace.hops.map(({ step, at, what, entry, maybe, fault }) => ({
         step,
         at,
@@ -119,9 +147,9 @@ export function traceJson({ from, to, traces }: Told): Record<string, unknown> {
 /** The hops at which packets end, as findings. */
 export function traceFindings({ traces, from, to }: Told): Finding[] {
   const seen = new Set<string>();
-  return traces.flatMap(({ hops }): Finding[] => {
+  return traces.flatMap(({ hops, elsewhere }): readonly Finding[] => {
     const hop = hops.at(-1);
-    if (hop?.fault === undefined) return [];
+    if (hop?.fault === undefined) return elsewhere?.findings ?? [];
     const { id, short, breaks, fix, command } = hop.fault;
     if (seen.has(`${id} ${hop.at}`)) return [];
     seen.add(`${id} ${hop.at}`);

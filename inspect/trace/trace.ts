@@ -7,9 +7,10 @@
 import { command, type InspectCommand } from "../command.ts";
 import { commonAliases, type CommonFlags, commonFlags, describe } from "../flags.ts";
 import { type PodPlaces, podPlaces } from "../pods/pods.ts";
+import { type ProbeFlags, probeFlags } from "../probe_flags.ts";
 
 /** What the command is told. */
-export interface TraceFlags extends CommonFlags, PodPlaces {}
+export interface TraceFlags extends CommonFlags, PodPlaces, ProbeFlags {}
 
 /** The command. */
 export const trace: InspectCommand = command<TraceFlags, [string, string, string | undefined]>({
@@ -18,6 +19,7 @@ export const trace: InspectCommand = command<TraceFlags, [string, string, string
     flags: {
       ...commonFlags,
       ...podPlaces,
+      ...probeFlags("Ask the daemon of the node that the packet leaves for, too"),
     },
     aliases: commonAliases,
     positional: {
@@ -44,7 +46,7 @@ export const trace: InspectCommand = command<TraceFlags, [string, string, string
       "",
       "SRC and DST: a pod of this node (name, namespace/name, address), an address, `node` for this",
       "node, a node's name from its lease, a service in kube-proxy's rules. A packet for another node",
-      "ends where it leaves this one; run the same there for the rest of its way.",
+      "ends where it leaves this one; with --probe the daemon there (twill's) is asked for the rest.",
       "",
       "Needs root. Exit code: 0 it arrives or leaves as it should, 1 it ends on this node, 2 wrong",
       "usage, 3 cannot tell.",

@@ -14,7 +14,8 @@ import type { Overlay } from "../overlay.ts";
 import { gatherPods } from "../pods/gather.ts";
 import { joinPods } from "../pods/join.ts";
 import { give } from "../report.ts";
-import { endingText, type Told, traceFindings, traceJson, traceTable } from "./render.ts";
+import { elsewhereUrl, readElsewhere } from "./elsewhere.ts";
+import { endingText, type Told, traceFindings, traceJson, traceTable, type Way } from "./render.ts";
 import { type Names, parsePort, question, resolve, UnknownWord } from "./resolve.ts";
 import { readTables } from "./rules.ts";
 import { servicePorts } from "./services.ts";
@@ -47,11 +48,13 @@ export async function run(
     const { names, overlay, notes, commands } = await look(this, flags, tools);
     const [from, to] = [resolve(src, names, undefined), resolve(dst, names, wanted)];
     const { origin, packet } = question(names.world, from, to, wanted);
-    const traces: Trace[] = [];
+    const here: Trace[] = [];
     for (let take = 0; take < MOST_WAYS; take++) {
-      traces.push(walk(names.world, origin, packet, take));
-      if (take + 1 >= traces[0]!.ways) break;
+      here.push(walk(names.world, origin, packet, take));
+      if (take + 1 >= here[0]!.ways) break;
     }
+    const unasked: string[] = [];
+    const traces = flags.probe ? await askOthers(this, flags, here, unasked) : here;
     const told: Told = { from, to, traces };
     const { tables } = names.world;
     await give(this, flags, {
@@ -67,14 +70,42 @@ export async function run(
         "items.ending": "computed",
       },
       commands: [...commands, ...commandsOf(overlay, from.ip, to.ip)],
-      notes,
-      unknown: typeof tables === "string",
+      notes: [...notes, ...unasked],
+      unknown: typeof tables === "string" || unasked.length > 0,
     });
   } catch (e) {
     if (!(e instanceof UnknownWord || e instanceof SyntaxError)) throw e;
     this.process.stderr.write(`twill inspect trace: ${e.message}\n`);
     this.process.exitCode = Exit.usage;
   }
+}
+
+/** How long a daemon may take, ms. */
+const PATIENCE = 6_000;
+
+/** Asks the nodes that the ways leave for; one after the other, since each answers one at a time. */
+async function askOthers(
+  context: InspectContext,
+  { healthPort }: TraceFlags,
+  traces: readonly Trace[],
+  unasked: string[],
+): Promise<Way[]> {
+  const { page } = await context.checkTools();
+  const ways: Way[] = [];
+  for (const trace of traces) {
+    const url = elsewhereUrl(trace, healthPort);
+    const node = trace.next?.node ?? trace.next?.publicIp ?? "";
+    const text = url === undefined ? undefined : await page(url, PATIENCE);
+    const elsewhere = text === undefined ? undefined : readElsewhere(text, node);
+    if (url !== undefined && elsewhere === undefined) {
+      unasked.push(
+        `Cannot tell about ${node}: no daemon of twill answers on port ${healthPort} (it runs ` +
+          "flannel, or --health-port is another)",
+      );
+    }
+    ways.push(elsewhere === undefined ? trace : { ...trace, elsewhere });
+  }
+  return ways;
 }
 
 async function look(

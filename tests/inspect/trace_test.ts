@@ -275,6 +275,52 @@ Deno.test("trace: rules that cannot be read are said, and the exit code is 3", a
   assert.match(stderr, /Rules are not known: .*run as root/);
 });
 
+/** What node 2 says when it is asked. */
+async function far(to: string, change: Parameters<typeof node>[0] = {}): Promise<string> {
+  return (await inspect(`trace 10.244.2.7 ${to} 80 -o json`, node(change))).stdout;
+}
+
+Deno.test("trace --probe: the node that the packet leaves for tells the rest", async (t) => {
+  const asked: string[] = [];
+  const answer = await far("shop");
+  const page = (url: string): Promise<string> => {
+    asked.push(url);
+    return Promise.resolve(answer);
+  };
+  const on = { ...node(), tools: { page } };
+  const outcome = await inspect("trace web 10.244.2.7 80 --probe --health-port 9000", on);
+  assert.deepEqual(asked, [
+    "http://192.0.2.2:9000/trace?src=10.244.1.2&dst=10.244.2.7&protocol=tcp&port=80",
+  ]);
+  await t.assertSnapshot(`exit code ${outcome.code}\n${outcome.stdout}${outcome.stderr}`);
+  const { stdout } = await inspect("trace web 10.244.2.7 80 --probe -o json", on);
+  assert.deepEqual(errors(load("inspect_trace.json"), JSON.parse(stdout), "trace"), []);
+});
+
+Deno.test("trace --probe: where it fails there, the finding names the node", async () => {
+  const answer = await far("10.244.1.77");
+  const on = { ...node(), tools: { page: () => Promise.resolve(answer) } };
+  const { code, findings } = await traced("web 10.244.2.7 80 --probe", on);
+  assert.equal(code, 1);
+  assert.deepEqual(findings, ["no-such-pod node2: cni0"]);
+});
+
+for (const text of [undefined, "", "{}", "<html>", '{"kind":"trace","items":[]}']) {
+  Deno.test(`trace --probe: ${text ?? "silence"} is no answer, and exit code 3`, async () => {
+    const on = { ...node(), tools: { page: () => Promise.resolve(text) } };
+    const { code, stderr } = await inspect("trace web 10.244.2.7 80 --probe", on);
+    assert.equal(code, 3);
+    assert.match(stderr, /Cannot tell about node2: no daemon of twill answers on port 8081/);
+  });
+}
+
+Deno.test("trace: without --probe nobody is asked", async () => {
+  const page = (): never => {
+    throw new Error("a packet was sent");
+  };
+  assert.equal((await inspect("trace web 10.244.2.7 80", { ...node(), tools: { page } })).code, 0);
+});
+
 const WRONG: Readonly<Record<string, RegExp>> = {
   "nobody 10.244.2.7": /"nobody" is no address, no pod of this node/,
   "web svc/default/nothing": /name no service default\/nothing/,

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { until } from "./command.ts";
 import { device } from "./kernel_view.ts";
 import { explain, Lab, OUTSIDE } from "./lab.ts";
-import type { Node, Pod } from "./node.ts";
+import { HEALTH_PORT, type Node, type Pod } from "./node.ts";
 
 let lab: Lab;
 let worker: Node;
@@ -42,6 +42,8 @@ interface Traced {
   readonly hops: readonly Hop[];
   readonly mayAct: number;
   readonly findings: readonly string[];
+  /** How it ends on the next node, where that was asked. */
+  readonly elsewhere: string | undefined;
 }
 
 async function trace(node: Node, ...words: readonly string[]): Promise<Traced> {
@@ -61,13 +63,14 @@ async function trace(node: Node, ...words: readonly string[]): Promise<Traced> {
     steps: item.hops.map(({ step }: Hop) => step),
     hops: item.hops,
     mayAct: item.hops.flatMap(({ mayAct }: { mayAct: unknown[] }) => mayAct).length,
+    elsewhere: item.elsewhere?.ending,
     findings: findings.map(({ id }: { id: string }) => id),
   };
 }
 
 /** Whether packets really get there. */
 async function passes(node: Node, pod: Pod, to: string, size = 56): Promise<boolean> {
-  const ping = ["ping", "-c1", "-W1", "-M", "do", "-s", String(size), to] as const;
+  const ping = ["ping", "-c1", "-W0.4", "-M", "do", "-s", String(size), to] as const;
   return (await node.execInPod(pod.name, ping)).code === 0;
 }
 
@@ -117,6 +120,21 @@ onLab(
     assert.equal(rest.ending, "delivered");
   },
 );
+
+onLab("with --probe the daemon of the other node tells the rest of the way", async () => {
+  const probe = ["--probe", `--health-port=${HEALTH_PORT}`];
+  const told = await trace(worker, "web", api.ip, "80", ...probe);
+  assert.deepEqual([told.code, told.elsewhere], [0, "delivered"]);
+  await sh(worker2, "sysctl -qw net.ipv4.ip_forward=0");
+  const closed = await trace(worker, "web", api.ip, "80", ...probe);
+  await sh(worker2, "sysctl -qw net.ipv4.ip_forward=1");
+  assert.deepEqual([closed.code, closed.elsewhere], [1, "fails"]);
+  assert.deepEqual(closed.findings, ["no-forwarding"]);
+  // Only nodes are answered, and pods are none.
+  const url = `http://${worker2.address}:${HEALTH_PORT}/trace?src=${web.ip}&dst=${api.ip}`;
+  const asked = await worker2.execInPod("api", ["curl", "-s", url]);
+  assert.match(asked.stdout, /only nodes of the overlay are answered/);
+});
 
 onLab("the world is reached with the node's address", async () => {
   const told = await trace(worker, "web", OUTSIDE, "tcp/443");
