@@ -29,7 +29,7 @@ const OPTIONS = {
 
 /** What `--network` can be. */
 const NETWORKS: Readonly<Record<string, (conf: NetConf) => Network>> = {
-  twill: (conf) => new TwillService(conf),
+  twill: (conf) => new TwillService([`backend=${conf.Backend?.Type}`]),
   "twill-daemonset": (conf) => new TwillDaemonSet([`backend=${conf.Backend?.Type}`]),
   flannel: (conf) => new Flannel(conf),
   "flannel-daemonset": (conf) => new FlannelDaemonSet(conf),

@@ -169,17 +169,16 @@ export class TwillEtcd implements Network {
 /** Where users put it on nodes. */
 const KUBECONFIG = "/etc/twill/kubeconfig";
 
-/** twill from a copied file, with leases in the API: how users of kind have it. */
+/** twill from a copied file, with leases in the API: in kind nodes, step by step as in README.md. */
 export class TwillService implements Network {
   readonly name = "twill, copied file";
-  readonly #conf: NetConf;
-  readonly #flags: readonly string[];
+  readonly #settings: readonly string[];
   #kubeconfig = "";
+  #conf = "";
 
-  /** @param flags for the daemon, beside those of the README */
-  constructor(conf: NetConf = {}, flags: readonly string[] = []) {
-    this.#conf = conf;
-    this.#flags = flags;
+  /** @param settings for `--set` of the manifest that its configuration comes from */
+  constructor(settings: readonly string[] = []) {
+    this.#settings = settings;
   }
 
   async prepare(cluster: Cluster): Promise<void> {
@@ -199,11 +198,12 @@ export class TwillService implements Network {
       `--server=${cluster.plane.url}`,
     ];
     this.#kubeconfig = await must(print, { stdin: secret });
+    this.#conf = await manifest([...rangesFor(cluster), ...this.#settings], "--only=net-conf");
   }
 
-  async install(node: KubeNode, cluster: Cluster): Promise<void> {
-    await writeNetConf(node, cluster, this.#conf);
-    await node.must(["install", "-m700", "-d", "/etc/twill"]);
+  async install(node: KubeNode): Promise<void> {
+    await node.must(["mkdir", "-p", "/etc/twill", "/etc/kube-flannel"]);
+    node.machine.write(NET_CONF, this.#conf);
     await node.must(["sh", "-c", `umask 077; cat >${KUBECONFIG}`], { stdin: this.#kubeconfig });
     await this.upgrade(node);
   }
@@ -215,7 +215,6 @@ export class TwillService implements Network {
       `--kubeconfig-file=${KUBECONFIG}`,
       "--ip-masq",
       `--healthz-port=${HEALTH_PORT}`,
-      ...this.#flags,
     ]);
   }
 }
@@ -226,6 +225,12 @@ export function manifest(
   ...words: readonly string[]
 ): Promise<string> {
   return must([TWILL, "manifest", ...settings.map((setting) => `--set=${setting}`), ...words]);
+}
+
+/** Settings of the manifest for the cluster's ranges. */
+function rangesFor({ families }: Cluster): readonly string[] {
+  const { Network: network = "", IPv6Network: network6 = "" } = netConf(families);
+  return [`network=${network}`, `network6=${network6}`];
 }
 
 /** twill as a DaemonSet from its manifest. */
@@ -241,9 +246,8 @@ export class TwillDaemonSet implements Network {
 
   async prepare(cluster: Cluster): Promise<void> {
     this.#image = await twillImage();
-    const { Network: network = "", IPv6Network: network6 = "" } = netConf(cluster.families);
-    const settings = [`network=${network}`, `network6=${network6}`, ...this.#settings];
-    await cluster.kubectl(["apply", "-f", "-"], { stdin: await manifest(settings) });
+    const objects = await manifest([...rangesFor(cluster), ...this.#settings]);
+    await cluster.kubectl(["apply", "-f", "-"], { stdin: objects });
   }
 
   async install(node: KubeNode): Promise<void> {

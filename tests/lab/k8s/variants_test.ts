@@ -1,0 +1,72 @@
+/**
+ * The smoke test in clusters of every kind: how twill came to the nodes, families, rules, back ends.
+ * The gate takes those that differ most.
+ */
+
+import assert from "node:assert/strict";
+import { Cluster, type ClusterOptions } from "./cluster.ts";
+import { TwillDaemonSet, TwillService } from "./networks.ts";
+import { smoke } from "./smoke.ts";
+
+const full = Deno.env.get("TWILL_FULL") === "1";
+
+interface Variant extends Omit<ClusterOptions, "network"> {
+  readonly name: string;
+  readonly as: "file" | "DaemonSet";
+  /** For `--set`. */
+  readonly settings?: readonly string[];
+  /** Also in the gate. */
+  readonly gate?: boolean;
+}
+
+const VARIANTS: readonly Variant[] = [
+  {
+    name: "dual stack, kube-proxy with nftables, no br_netfilter",
+    as: "file",
+    families: "dual",
+    proxy: "nftables",
+    bridgeNetfilter: false,
+    gate: true,
+  },
+  { name: "as most have it", as: "DaemonSet", gate: true },
+  { name: "no br_netfilter, kube-proxy with iptables", as: "file", bridgeNetfilter: false },
+  { name: "IPv6 only", as: "file", families: "ipv6" },
+  {
+    name: "IPv6 only, kube-proxy with nftables",
+    as: "DaemonSet",
+    families: "ipv6",
+    proxy: "nftables",
+  },
+  { name: "dual stack, host-gw", as: "file", families: "dual", settings: ["backend=host-gw"] },
+  {
+    name: "host-gw, kube-proxy with nftables",
+    as: "DaemonSet",
+    proxy: "nftables",
+    settings: ["backend=host-gw"],
+  },
+  { name: "direct routing", as: "file", settings: ["directRouting=true"] },
+  { name: "rules in iptables", as: "file", settings: ["nftables=false"] },
+  {
+    name: "rules in flannel's nftables",
+    as: "DaemonSet",
+    settings: ["nftables=true"],
+    families: "dual",
+  },
+  { name: "not privileged", as: "DaemonSet", settings: ["privileged=false"] },
+  {
+    name: "not privileged, dual stack, rules in iptables",
+    as: "DaemonSet",
+    families: "dual",
+    settings: ["privileged=false", "nftables=false"],
+  },
+  { name: "ten nodes", as: "DaemonSet", nodes: 10 },
+];
+
+for (const { name, as, settings = [], gate = false, ...options } of VARIANTS) {
+  if (!gate && !full) continue;
+  Deno.test(`k8s: twill as a ${as}, ${name}: passes the smoke test`, async () => {
+    const network = as === "file" ? new TwillService(settings) : new TwillDaemonSet(settings);
+    await using cluster = await Cluster.create({ nodes: 2, ...options, network });
+    assert.deepEqual(await smoke(cluster), []);
+  });
+}
