@@ -28,12 +28,27 @@ const SYMBOLS = {
   close: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/**
+ * Those that wait until no processor looks at the old state any more: 20 ms each, and a node has
+ * hundreds of interfaces. On other threads they wait together.
+ */
+const SLOW_SYMBOLS = {
+  setsockopt: { ...SYMBOLS.setsockopt, nonblocking: true },
+  close: { ...SYMBOLS.close, nonblocking: true },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 let opened: Symbols | undefined;
 
 function symbols(): Symbols {
   return opened ??= Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+}
+
+let openedSlow: Deno.DynamicLibrary<typeof SLOW_SYMBOLS>["symbols"] | undefined;
+
+function slowSymbols(): NonNullable<typeof openedSlow> {
+  return openedSlow ??= Deno.dlopen("libc.so.6", SLOW_SYMBOLS).symbols;
 }
 
 /** linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h, sys/mman.h; a test asks the headers. */
@@ -137,50 +152,60 @@ export interface PacketCounts {
   readonly lost: number;
 }
 
-/** One interface's frames. The socket stays in the network namespace that it was made in. */
-export class PacketSocket implements Disposable {
+/**
+ * One interface's frames. The socket stays in the network namespace that it was made in; it hears
+ * nothing before {@link PacketSocket.start}.
+ */
+export class PacketSocket implements AsyncDisposable {
   readonly name: string;
   readonly #fd: number;
   readonly #blocks: number;
   readonly #blockSize: number;
-  readonly #map: Deno.PointerObject;
-  readonly #memory: ArrayBuffer;
-  readonly #view: DataView;
+  readonly #index: number;
+  #map: Deno.PointerObject | undefined;
+  #memory = new ArrayBuffer(0);
+  #view = new DataView(this.#memory);
   /** For the status words, which the kernel writes meanwhile. */
-  readonly #words: Int32Array;
-  readonly #stack: DisposableStack;
+  #words = new Int32Array(this.#memory);
   #next = 0;
   #received = 0;
   #lost = 0;
 
-  /** @throws {OpError} when the socket cannot be made: no CAP_NET_RAW, no such interface. */
+  /** @throws {OpError} when the socket cannot be made: no CAP_NET_RAW. */
   constructor({ name, index, snapLength, ring }: PacketSocketOptions) {
-    const { socket, bind, mmap, munmap, close } = symbols();
-    this.name = name;
-    using undo = new DisposableStack();
+    const { socket, close } = symbols();
+    [this.name, this.#index] = [name, index];
+    this.#blockSize = snapLength <= CUT ? BLOCK_SIZE.cut : BLOCK_SIZE.whole;
+    this.#blocks = Math.max(2, Math.floor(ring / this.#blockSize));
     // Protocol 0: nothing comes in before all is set up.
     this.#fd = this.#must(
       "open a packet socket for",
       socket(C.AF_PACKET, C.SOCK_RAW | C.SOCK_CLOEXEC, 0),
     );
+    using undo = new DisposableStack();
     undo.defer(() => close(this.#fd));
-    this.#blockSize = snapLength <= CUT ? BLOCK_SIZE.cut : BLOCK_SIZE.whole;
-    this.#blocks = Math.max(2, Math.floor(ring / this.#blockSize));
-    const size = this.#blocks * this.#blockSize;
     this.#option(C.SOL_PACKET, C.PACKET_VERSION, Int32Array.of(C.TPACKET_V3));
     this.#cut(snapLength);
+    undo.move();
+  }
+
+  /** Makes the ring, and begins. @throws {OpError} no memory, no such interface any more */
+  async start(): Promise<void> {
+    const { bind, mmap } = symbols();
+    const size = this.#blocks * this.#blockSize;
     // struct tpacket_req3: block size, blocks, frame size, frames, time out, private, features.
     const frame = 2048;
     const frames = size / frame;
-    this.#option(
-      C.SOL_PACKET,
-      C.PACKET_RX_RING,
-      Uint32Array.of(this.#blockSize, this.#blocks, frame, frames, RETIRE_MS, 0, 0),
-    );
+    const request = Uint32Array.of(this.#blockSize, this.#blocks, frame, frames, RETIRE_MS, 0, 0);
+    const bytes = new Uint8Array(request.buffer);
+    const { setsockopt } = slowSymbols();
+    if (await setsockopt(this.#fd, C.SOL_PACKET, C.PACKET_RX_RING, bytes, bytes.length) !== 0) {
+      // The other thread's error number is not ours to read: it fails here again, or does not.
+      this.#option(C.SOL_PACKET, C.PACKET_RX_RING, request);
+    }
     const map = mmap(null, BigInt(size), C.PROT_READ | C.PROT_WRITE, C.MAP_SHARED, this.#fd, 0n);
     if (map === null || Deno.UnsafePointer.value(map) === MAP_FAILED) throw this.#failure("map");
     this.#map = map;
-    undo.defer(() => munmap(this.#map, BigInt(size)));
     this.#memory = Deno.UnsafePointerView.getArrayBuffer(map, size);
     this.#view = new DataView(this.#memory);
     this.#words = new Int32Array(this.#memory);
@@ -188,9 +213,8 @@ export class PacketSocket implements Disposable {
     const view = new DataView(address.buffer);
     view.setUint16(0, C.AF_PACKET, true);
     view.setUint16(ADDRESS_AT.protocol, C.ETH_P_ALL);
-    view.setInt32(ADDRESS_AT.index, index, true);
+    view.setInt32(ADDRESS_AT.index, this.#index, true);
     this.#must("capture on", bind(this.#fd, address, ADDRESS_SIZE));
-    this.#stack = undo.move();
   }
 
   /** Has the kernel keep only the start of each frame. */
@@ -282,8 +306,10 @@ export class PacketSocket implements Disposable {
     });
   }
 
-  [Symbol.dispose](): void {
-    this.#stack.dispose();
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#map !== undefined) symbols().munmap(this.#map, BigInt(this.#memory.byteLength));
+    this.#map = undefined;
+    await slowSymbols().close(this.#fd);
   }
 }
 

@@ -58,7 +58,7 @@ export async function run(this: InspectContext, flags: CaptureFlags): Promise<vo
   using undo = new DisposableStack();
   const toFile = flags.write !== undefined;
   const snapLength = toFile ? flags.snaplen ?? WHOLE : HEADERS;
-  const sockets = undo.use(new Sockets(wanted, snapLength));
+  await using sockets = await Sockets.open(wanted, snapLength);
   const opened = Date.now();
   const end = undo.use(new End(this.interrupted(), flags.duration));
   const clock = new Clock(Date.now());

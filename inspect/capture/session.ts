@@ -22,39 +22,55 @@ const PODS_RINGS = 64 << 20;
 const POD_RING = { least: 512 << 10, most: 8 << 20 } as const;
 
 /** Sockets on all interfaces that could be opened. */
-export class Sockets implements Disposable {
+export class Sockets implements AsyncDisposable {
   /** What is captured on; numbers of sightings count these. */
   readonly taps: readonly Tap[];
   /** Pods that went away before their interface could be opened. */
   readonly missed: readonly string[];
   readonly #sockets: readonly PacketSocket[];
-  readonly #stack: DisposableStack;
+
+  private constructor(
+    opened: readonly (readonly [Tap, PacketSocket])[],
+    missed: readonly string[],
+  ) {
+    this.taps = opened.map(([tap]) => tap);
+    this.#sockets = opened.map(([, socket]) => socket);
+    this.missed = missed;
+  }
 
   /**
    * Opens a socket on each interface.
    *
-   * @throws {OpError} when there is no right to, or no interface of the node can be opened.
+   * @throws {OpError} when there is no right to, or an interface of the node cannot be opened.
    */
-  constructor(wanted: readonly Tap[], snapLength: number) {
-    using undo = new DisposableStack();
+  static async open(wanted: readonly Tap[], snapLength: number): Promise<Sockets> {
+    await using undo = new AsyncDisposableStack();
     const pods = wanted.filter(({ pod }) => pod !== undefined).length;
     const share = Math.min(POD_RING.most, Math.max(POD_RING.least, PODS_RINGS / pods));
-    const [taps, sockets, missed]: [Tap[], PacketSocket[], string[]] = [[], [], []];
-    for (const tap of wanted) {
+    const missed: string[] = [];
+    // A pod may go at any time; without the right to look, no interface would do.
+    const miss = (tap: Tap, e: unknown): [] => {
+      if (!(e instanceof OpError) || tap.pod === undefined || e.errno === Errno.EPERM) throw e;
+      missed.push(messageOf(e));
+      return [];
+    };
+    const sockets = wanted.flatMap((tap): [Tap, PacketSocket][] => {
       const { name, index, netns } = tap;
       const ring = tap.pod === undefined ? SHARED_RING : share;
-      const open = (): PacketSocket => new PacketSocket({ name, index, snapLength, ring });
+      const make = (): PacketSocket => new PacketSocket({ name, index, snapLength, ring });
       try {
-        sockets.push(undo.use(netns === undefined ? open() : within(netns, open)));
-        taps.push(tap);
+        return [[tap, undo.use(netns === undefined ? make() : within(netns, make))]];
       } catch (e) {
-        // A pod may go at any time; without the right to look, no interface would do.
-        if (!(e instanceof OpError) || tap.pod === undefined || e.errno === Errno.EPERM) throw e;
-        missed.push(messageOf(e));
+        return miss(tap, e);
       }
-    }
-    [this.taps, this.#sockets, this.missed] = [taps, sockets, missed];
-    this.#stack = undo.move();
+    });
+    const started = await Promise.allSettled(sockets.map(([, socket]) => socket.start()));
+    const opened = sockets.flatMap((one, i) => {
+      const outcome = started[i]!;
+      return outcome.status === "fulfilled" ? [one] : miss(one[0], outcome.reason);
+    });
+    undo.move();
+    return new Sockets(opened, missed);
   }
 
   /** Hands over all frames that are there. @returns how many */
@@ -76,8 +92,8 @@ export class Sockets implements Disposable {
     return this.#sockets.map((socket) => socket.counts());
   }
 
-  [Symbol.dispose](): void {
-    this.#stack.dispose();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#sockets.map((socket) => socket[Symbol.asyncDispose]()));
   }
 }
 
