@@ -5,6 +5,7 @@
  */
 
 import { messageOf } from "../engine/errors.ts";
+import { holdUnknown } from "./admit.ts";
 import type { PluginName } from "./names.ts";
 import type { Operation } from "./operation.ts";
 import { answer } from "./skeleton.ts";
@@ -26,6 +27,7 @@ export async function main(type: PluginName): Promise<void> {
     stdin: () => readWhole(Deno.stdin),
     log,
     mayBlock: true,
+    admit: holdUnknown,
     ...(operation && { operation }),
   });
   Deno.exitCode = status;

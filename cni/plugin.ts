@@ -9,12 +9,25 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import type { Ip } from "../engine/ip.ts";
 import { Fields, JsonObject, stringifyJson } from "../engine/json.ts";
 import type { Command, Environment, GetVariable } from "./environment.ts";
 import type { PluginName } from "./names.ts";
 import type { Operation } from "./operation.ts";
 import { parseResult, type Result, resultVersion } from "./result.ts";
 import { formatOf, type Version } from "./versions.ts";
+
+/** A pod of Kubernetes, by the names that its runtime gives in `CNI_ARGS`, and its addresses. */
+export interface AddedPod {
+  readonly namespace: string;
+  readonly name: string;
+  /** Empty when the runtime does not say it. */
+  readonly uid: string;
+  readonly ips: readonly Ip[];
+}
+
+/** See {@link Call.admit}. */
+export type Admit = (pod: AddedPod) => Promise<void>;
 
 /** One invocation as it arrives, before anything is decoded. */
 export interface Call {
@@ -34,6 +47,11 @@ export interface Call {
   readonly mayStart?: (target: string) => void;
   /** It comes from another plugin of ours, which has checked the pod's namespace. */
   readonly delegated?: true;
+  /**
+   * Called with what ADD has made, before the caller hears of it: what must be in place before the
+   * pod's first packet. Throws when the pod must not start.
+   */
+  readonly admit?: Admit;
   /** The books of an ADD that another process may have to finish; absent where nobody would. */
   readonly operation?: Operation;
 }

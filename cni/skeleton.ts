@@ -21,6 +21,8 @@ import {
 import { CniError, errorObject, toCniError } from "./errors.ts";
 import { forgetOperation } from "./operation.ts";
 import { type Call, type Plugin, Request } from "./plugin.ts";
+import { addedPod } from "./pod_names.ts";
+import { quietlyAsync } from "./quietly.ts";
 import { formatResult, type Result } from "./result.ts";
 import { gateVersion, isVersion, NEWEST, OLDEST, type Version } from "./versions.ts";
 
@@ -118,7 +120,7 @@ async function run(
       if (plugin.attaches === true && await call.operation?.open(request)) {
         await perform(undoing(call, document.bytes));
       }
-      return { version, result: await plugin.add(request) };
+      return { version, result: await admitted(request, plugin, await plugin.add(request)) };
     case "CHECK":
       await plugin.check(request);
       break;
@@ -134,6 +136,21 @@ async function run(
       break;
   }
   return { version };
+}
+
+/** The result of an ADD, when whoever must know of the pod does; otherwise the pod is taken back. */
+async function admitted(request: Request, { attaches }: Plugin, result: Result): Promise<Result> {
+  const { call } = request;
+  if (attaches !== true || call.admit === undefined || call.delegated === true) return result;
+  const pod = addedPod(request.args, result);
+  if (pod === undefined) return result;
+  try {
+    await call.admit(pod);
+  } catch (error) {
+    await quietlyAsync(request, async () => void await perform(undoing(call, request.bytes)));
+    throw error;
+  }
+  return result;
 }
 
 /** The DEL of what the same call began to add. */

@@ -150,6 +150,18 @@ export const FLAGS = {
     default: "true",
     help: "say in the node object that the network is up (NetworkUnavailable=False)",
   },
+  "network-policy": {
+    kind: "text",
+    default: "auto",
+    help:
+      "enforce NetworkPolicy: on, off, or auto: where the Kubernetes API is known and lets us " +
+      "read policies, pods and namespaces",
+  },
+  "network-policy-ping": {
+    kind: "bool",
+    default: "false",
+    help: "let echo requests pass whatever policies say; without it as other packets without ports",
+  },
   "conflist-file": {
     kind: "text",
     default: "",
@@ -301,6 +313,11 @@ function validate(flags: Flags): void {
   }
   if (flags["kube-subnet-mgr"] && flags["lease-file"] !== "") {
     throw new UsageError("flags --kube-subnet-mgr and --lease-file: choose one of the two stores");
+  }
+  if (!["auto", "on", "off"].includes(flags["network-policy"])) {
+    throw new UsageError(
+      `flag --network-policy: want auto, on or off, got "${flags["network-policy"]}"`,
+    );
   }
   for (const name of ["conflist-file", "conflist-source"] as const) {
     if (flags[name] === "" || flags[name].startsWith("/")) continue;

@@ -19,6 +19,7 @@ import { serveHealth } from "./health.ts";
 import { holdInstance } from "./instance.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
+import { Policies } from "./policy/policies.ts";
 import { servePlugins } from "./server/server.ts";
 import { serveStatus, statusSocketPath } from "./status_socket.ts";
 import { MemoryFile } from "./store/memory.ts";
@@ -69,7 +70,15 @@ async function run(flags: Flags, log: Log): Promise<void> {
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);
   await using poller = new Poller();
-  await using plugins = flags.instance === "" ? servePlugins(poller, log) : undefined;
+  const policies = new Policies(flags, {
+    poller,
+    log,
+    namespacesFile: statePath(flags, "policy-namespaces", ".json"),
+    changed: () => agent.revision.raise(),
+  });
+  await using plugins = flags.instance === ""
+    ? servePlugins(poller, log, (pod) => policies.admit(pod))
+    : undefined;
   const options = { ...nodeOptions(flags), poller };
   const agent = new NodeAgent(store, options, log, tellServiceManager);
   const port = flags["healthz-port"];
@@ -80,8 +89,11 @@ async function run(flags: Flags, log: Log): Promise<void> {
     arrival: (query: URLSearchParams, ended: AbortSignal) => arrivals.answer(query, ended),
     trace: (query: URLSearchParams, asker: string, ended: AbortSignal) =>
       traces.answer(query, asker, ended),
-    health: () => agent.health(),
-    metrics: () => agent.metrics(),
+    health: () => {
+      const { reasons, remarks } = agent.health();
+      return { reasons, remarks: [...remarks, ...policies.remarks()] };
+    },
+    metrics: () => `${agent.metrics()}${policies.metrics()}`,
     revision: agent.revision,
     status: () => ({
       ...agent.status(),
@@ -91,18 +103,20 @@ async function run(flags: Flags, log: Log): Promise<void> {
       subnetFile: flags["subnet-file"],
       masquerade: flags["ip-masq"],
       plugins: plugins?.status() ?? { listening: false, served: 0, left: {} },
+      policy: policies.status(),
     }),
   };
   const status = serveStatus(statusSocketPath(flags.instance), pages, log, signal);
   const server = port > 0 ? serveHealth(flags["healthz-ip"], port, pages, signal) : undefined;
   if (server !== undefined) log.info(`Start healthz server on ${flags["healthz-ip"]}:${port}`);
+  const enforcing = policies.run(signal);
   try {
-    await agent.run(signal);
+    await Promise.all([agent.run(signal), enforcing]);
   } catch (e) {
     if (!signal.aborted) throw e;
   } finally {
     ending.abort(new Error("ended"));
-    await Promise.all([server?.finished, status?.finished]);
+    await Promise.all([server?.finished, status?.finished, enforcing.catch(() => {})]);
   }
 }
 

@@ -6,6 +6,7 @@
 
 import { type Counts, LATENCY_BOUNDS } from "./state.ts";
 import type { Report } from "./converge.ts";
+import { family, histogram } from "./metrics_text.ts";
 import type { StoreStatus } from "./store/store.ts";
 
 /** What is shown. */
@@ -23,7 +24,6 @@ export interface Books {
 /** The whole page. */
 export function metricsText(books: Books): string {
   const { counts, report, store, now } = books;
-  const { buckets, sum, count } = counts.latency;
   const kinds = [...counts.drift].toSorted();
   return [
     ...family("twill_build_info", "gauge", "What runs here", [
@@ -48,12 +48,7 @@ export function metricsText(books: Books): string {
       "Facts that others changed and we put right",
       kinds.map(([kind, n]) => [{ kind }, n]),
     ),
-    "# HELP twill_apply_seconds How long a pass took",
-    "# TYPE twill_apply_seconds histogram",
-    ...LATENCY_BOUNDS.map((bound, i) => `twill_apply_seconds_bucket{le="${bound}"} ${buckets[i]}`),
-    `twill_apply_seconds_bucket{le="+Inf"} ${count}`,
-    `twill_apply_seconds_sum ${sum}`,
-    `twill_apply_seconds_count ${count}`,
+    ...histogram("twill_apply_seconds", "How long a pass took", LATENCY_BOUNDS, counts.latency),
     ...family("twill_store_connected", "gauge", "1 when the store answers", [
       [{}, store.connected ? 1 : 0],
     ]),
@@ -71,23 +66,4 @@ export function metricsText(books: Books): string {
     )),
     "",
   ].join("\n");
-}
-
-type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
-
-function family(name: string, type: string, help: string, samples: readonly Sample[]): string[] {
-  return [
-    `# HELP ${name} ${help}`,
-    `# TYPE ${name} ${type}`,
-    ...samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}`),
-  ];
-}
-
-function labelText(labels: Readonly<Record<string, string>>): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escape(value)}"`);
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-}
-
-function escape(value: string): string {
-  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

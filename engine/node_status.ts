@@ -7,6 +7,7 @@
 
 import { Fields, type Json, jsonObject, parseJson, stringifyJson } from "./json.ts";
 import { type Memory, memoryJson, readMemory } from "./memory.ts";
+import { type PolicyStatus, policyStatusJson, readPolicyStatus } from "./policy/status.ts";
 
 /** Something that is not as it should be, and why. */
 export interface Trouble {
@@ -77,6 +78,7 @@ export interface NodeStatus {
   readonly leases?: Memory;
   readonly pass?: PassStatus;
   readonly plugins: PluginStatus;
+  readonly policy: PolicyStatus;
 }
 
 /** The document as text. */
@@ -121,6 +123,7 @@ export function formatNodeStatus(status: NodeStatus): string {
         lastServed: iso(plugins.lastServed),
         left: jsonObject({ ...plugins.left }),
       }),
+      policy: policyStatusJson(status.policy),
     }),
     1,
   );
@@ -176,6 +179,7 @@ export function parseNodeStatus(text: string): NodeStatus {
       ...defined("lastServed", plugins && time(plugins, "lastServed")),
       left: readLeft(plugins?.fields("left")),
     },
+    policy: readPolicyStatus(fields.fields("policy")),
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * Netfilter by netlink, without any program or library of rules: whether nf_tables holds a table
- * or chain (so that a plugin that has nothing to clean up starts nothing for it), and deletion of
- * tracked connections.
+ * or chain (so that a plugin that has nothing to clean up starts nothing for it); tracked connections
+ * that are forgotten, or lose marks.
  *
  * @module
  */
@@ -68,7 +68,7 @@ export class Netfilter implements Disposable {
       type: ConntrackMessage.GET,
       body: (out) => writeConntrack(out, flowQuestion(flow)),
     });
-    if (errno !== 0) throw refused("list", port, errno);
+    if (errno !== 0) throw refused("list", `to UDP port ${port}`, errno);
     const found = bodies.map(readConntrack).filter((one) => isOfFlow(one, flow));
     const answers = this.#socket.request(found.map((one) => ({
       type: ConntrackMessage.DELETE,
@@ -76,8 +76,39 @@ export class Netfilter implements Disposable {
       body: (out) => writeConntrack(out, connectionKey(one)),
     })));
     const failed = answers.find((answer) => answer.errno !== 0 && answer.errno !== Errno.ENOENT);
-    if (failed !== undefined) throw refused("delete", port, failed.errno);
+    if (failed !== undefined) throw refused("delete", `to UDP port ${port}`, failed.errno);
     return found.length;
+  }
+
+  /**
+   * Clears bits of the marks of all connections.
+   *
+   * @returns How many had any of them.
+   * @throws {OpError} when connections cannot be listed or changed.
+   */
+  clearMarks(mask: number): number {
+    const { bodies, errno } = this.#socket.dump({
+      type: ConntrackMessage.GET,
+      body: (out) => writeConntrack(out, { attributes: {} }),
+    });
+    if (errno !== 0) throw refused("list", "of all", errno);
+    const marked = bodies.map(readConntrack).filter(({ attributes: { mark = 0 } }) =>
+      (mark & mask) !== 0
+    );
+    const answers = this.#socket.request(marked.map((one) => ({
+      type: ConntrackMessage.NEW,
+      flags: 0,
+      body: (out) => {
+        const { family, attributes } = connectionKey(one);
+        writeConntrack(out, {
+          ...(family === undefined ? {} : { family }),
+          attributes: { ...attributes, mark: 0, markMask: mask },
+        });
+      },
+    })));
+    const failed = answers.find((answer) => answer.errno !== 0 && answer.errno !== Errno.ENOENT);
+    if (failed !== undefined) throw refused("change", "with marks", failed.errno);
+    return marked.length;
   }
 
   [Symbol.dispose](): void {
@@ -85,8 +116,8 @@ export class Netfilter implements Disposable {
   }
 }
 
-function refused(deed: string, port: number, errno: number): OpError {
-  return new OpError(`${deed} tracked connections`, `to UDP port ${port}`, {
+function refused(deed: string, which: string, errno: number): OpError {
+  return new OpError(`${deed} tracked connections`, which, {
     code: ErrorCode.kernel,
     errno,
     kernel: errnoText(errno),

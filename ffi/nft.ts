@@ -44,8 +44,11 @@ export interface Ran {
   readonly error: string;
 }
 
-/** A way to run nft commands as one transaction; listings show handles where they are asked for. */
-export type NftRunner = (commands: string, handles?: boolean) => Ran;
+/** What listings show beside the rules: handles, counts of packets. */
+export type NftDetail = "handles" | "counts";
+
+/** A way to run nft commands as one transaction. */
+export type NftRunner = (commands: string, detail?: NftDetail) => Ran;
 
 let chosen: NftRunner | undefined;
 
@@ -58,17 +61,18 @@ export function nftRunner(): NftRunner {
 function nftLibrary(): NftRunner | undefined {
   try {
     const { symbols } = Deno.dlopen("libnftables.so.1", SYMBOLS);
-    return (commands, handles) => runInProcess(symbols, commands, handles);
+    return (commands, detail) => runInProcess(symbols, commands, detail);
   } catch {
     return undefined;
   }
 }
 
 /** A context sees the network namespace in which it is made, so each run has its own. */
-function runInProcess(nft: Libnftables, commands: string, handles = false): Ran {
+function runInProcess(nft: Libnftables, commands: string, detail?: NftDetail): Ran {
   using undo = new DisposableStack();
   const context = undo.adopt(nft.nft_ctx_new(0), (c) => nft.nft_ctx_free(c));
-  nft.nft_ctx_output_set_flags(context, STATELESS | (handles ? HANDLE : 0));
+  const flags = (detail === "counts" ? 0 : STATELESS) | (detail === "handles" ? HANDLE : 0);
+  nft.nft_ctx_output_set_flags(context, flags);
   nft.nft_ctx_buffer_output(context);
   nft.nft_ctx_buffer_error(context);
   const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
@@ -82,10 +86,15 @@ function runInProcess(nft: Libnftables, commands: string, handles = false): Ran 
 }
 
 /** Runs the program `nft`. @throws {OpError} when it is missing */
-export function nftProgram(commands: string, handles = false): Ran {
+export function nftProgram(commands: string, detail?: NftDetail): Ran {
   using file = new MemoryFile("twill-nft", new TextEncoder().encode(commands));
   try {
-    const args = [...(handles ? ["-a"] : []), "-s", "-f", file.path];
+    const args = [
+      ...(detail === "handles" ? ["-a"] : []),
+      ...(detail === "counts" ? [] : ["-s"]),
+      "-f",
+      file.path,
+    ];
     const { success, stdout, stderr } = new Deno.Command("nft", { args }).outputSync();
     const decoder = new TextDecoder();
     return { ok: success, output: decoder.decode(stdout), error: decoder.decode(stderr) };
@@ -101,16 +110,20 @@ export function nftProgram(commands: string, handles = false): Ran {
  * @returns What `nft -s` would print.
  * @throws {OpError} with nft's own words; nothing has changed then.
  */
-export function nft(commands: string, run: NftRunner = nftRunner(), handles = false): string {
-  const { ok, output, error } = run(commands, handles);
+export function nft(
+  commands: string,
+  run: NftRunner = nftRunner(),
+  detail?: NftDetail,
+): string {
+  const { ok, output, error } = run(commands, detail);
   if (ok) return output;
   throw new OpError("apply", "nft rules", { code: ErrorCode.kernel, kernel: error.trim() });
 }
 
 /** One table as `nft -s list table` prints it, or empty when there is none. */
-export function listTable(table: string, run?: NftRunner, handles = false): string {
+export function listTable(table: string, run?: NftRunner, detail?: NftDetail): string {
   try {
-    return nft(`list table ${table}\n`, run, handles);
+    return nft(`list table ${table}\n`, run, detail);
   } catch (e) {
     if (e instanceof OpError && /No such file or directory/.test(e.kernel ?? "")) return "";
     throw e;
@@ -134,7 +147,7 @@ export function editTable(
 ): void {
   let refused: { readonly commands: string; readonly error: unknown } | undefined;
   for (let tries = 0;; tries++) {
-    const commands = edit(parseListing(listTable(table, run, true)));
+    const commands = edit(parseListing(listTable(table, run, "handles")));
     if (commands === "") return;
     if (commands === refused?.commands || tries >= TRIES) throw refused?.error;
     try {

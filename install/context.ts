@@ -18,6 +18,8 @@ export interface NodeKernel extends Disposable {
   apply(changes: readonly Change[]): readonly { readonly error?: OpError }[];
   /** Runs nft commands as one transaction, and returns what nft prints. @throws {OpError} */
   nft(commands: string, handles?: boolean): string;
+  /** Clears bits of the marks of all connections. @throws {OpError} */
+  clearMarks(mask: number): void;
 }
 
 /** What another program left. */

@@ -41,15 +41,20 @@ async function realContext(behind: readonly string[] | undefined): Promise<Insta
 }
 
 async function open(): Promise<NodeKernel> {
-  const [{ Kernel }, { nft }] = await Promise.all([
+  const [{ Kernel }, { Netfilter }, { nft }] = await Promise.all([
     import("../ffi/kernel.ts"),
+    import("../ffi/netfilter.ts"),
     import("../ffi/nft.ts"),
   ]);
   const kernel = Kernel.open();
   return {
     read: (scope) => kernel.read(scope),
     apply: (changes) => kernel.apply(changes),
-    nft: (commands, handles) => nft(commands, undefined, handles),
+    nft: (commands, handles) => nft(commands, undefined, handles ? "handles" : undefined),
+    clearMarks: (mask) => {
+      using netfilter = new Netfilter();
+      netfilter.clearMarks(mask);
+    },
     [Symbol.dispose]: () => kernel[Symbol.dispose](),
   };
 }

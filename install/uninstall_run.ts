@@ -5,6 +5,8 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { MARK_MASK } from "../engine/policy/render.ts";
+import { policyTable } from "../engine/policy/table.ts";
 import { parseListing } from "../engine/rules/nft_listing.ts";
 import { Exit, type InstallContext, type NodeKernel } from "./context.ts";
 import { tablesOf, takeInventory } from "./inventory.ts";
@@ -89,6 +91,8 @@ async function doOne(
     }
     case "nft":
       kernel?.nft(removal.commands);
+      // The table of policies has left marks on the connections that it allowed.
+      if (removal.what.includes(policyTable(""))) kernel?.clearMarks(MARK_MASK);
       return;
     case "emptyTable":
       return kernel === undefined ? undefined : dropEmpty(kernel, removal.table);

@@ -138,7 +138,7 @@ export async function checkMasquerade(
 ): Promise<void> {
   const families = familiesOf(addresses);
   const count = (): number =>
-    masqueradeCount(parseListing(listTable(MASQUERADE_TABLE, undefined, true)), request);
+    masqueradeCount(parseListing(listTable(MASQUERADE_TABLE, undefined, "handles")), request);
   const byNftables = (): boolean => {
     for (let look = 0; look < LOOKS; look++) if (count() >= addresses.length) return true;
     return false;

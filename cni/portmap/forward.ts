@@ -172,7 +172,7 @@ function nftablesLack(request: Request, ports: Ports): string | undefined {
     const table = hostPortsTable(family);
     let chain: string | undefined;
     for (let look = 0; look === 0 || chain !== undefined && look < LOOKS; look++) {
-      const listing: Listing = parseListing(listTable(table, undefined, true));
+      const listing: Listing = parseListing(listTable(table, undefined, "handles"));
       chain = hostPortsLack(listing, request.containerId, wanted);
     }
     if (chain !== undefined) return `rules in chain ${chain} of table ${table} not found`;

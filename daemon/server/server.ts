@@ -14,6 +14,7 @@ import { CniError } from "../../cni/errors.ts";
 import { isPluginName, type PluginName } from "../../cni/names.ts";
 import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
 import { forgetOperations, Operation } from "../../cni/operation.ts";
+import type { Admit } from "../../cni/plugin.ts";
 import { answer } from "../../cni/skeleton.ts";
 import type { PluginStatus } from "../../engine/node_status.ts";
 import type { Poller } from "../../ffi/poll.ts";
@@ -50,6 +51,7 @@ const RECORD_AGE = 120_000;
 export class PluginServer implements AsyncDisposable {
   readonly #log: Log;
   readonly #poller: Poller;
+  readonly #admit: Admit | undefined;
   readonly #own: { readonly build: string; readonly place: Place };
   readonly #lanes = new Lanes(MOST.running);
   readonly #receivers = new Set<Receiver>();
@@ -61,9 +63,13 @@ export class PluginServer implements AsyncDisposable {
   #served = 0;
   #lastServed: number | undefined;
 
-  /** @throws {OpError} when the socket cannot be made. */
-  constructor(poller: Poller, log: Log, path: string = SOCKET_PATH) {
+  /**
+   * @param admit hears of each pod that was added; see `Call.admit`.
+   * @throws {OpError} when the socket cannot be made.
+   */
+  constructor(poller: Poller, log: Log, path: string = SOCKET_PATH, admit?: Admit) {
     this.#poller = poller;
+    this.#admit = admit;
     this.#log = log;
     this.#own = { build: version().build, place: ownPlace() };
     forgetOperations(RECORD_AGE);
@@ -151,6 +157,7 @@ export class PluginServer implements AsyncDisposable {
         log: (line) => lines.push(`${line}\n`),
         mayBlock: false,
         operation,
+        ...(this.#admit && { admit: this.#admit }),
         ...(isElsewhere(request, this.#own.place) && { mayStart }),
       });
       // As if we had ended: the client takes over, with the record of what was begun.
@@ -181,9 +188,9 @@ export class PluginServer implements AsyncDisposable {
 /**
  * The server; undefined, and a line in the log, when it cannot be: plugins then work without.
  */
-export function servePlugins(poller: Poller, log: Log): PluginServer | undefined {
+export function servePlugins(poller: Poller, log: Log, admit: Admit): PluginServer | undefined {
   try {
-    const server = new PluginServer(poller, log);
+    const server = new PluginServer(poller, log, SOCKET_PATH, admit);
     log.info(`Serving plugins on ${SOCKET_PATH}`);
     return server;
   } catch (e) {

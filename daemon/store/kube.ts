@@ -20,8 +20,8 @@ import {
 } from "../../engine/lease_annotations.ts";
 import { formatNetConf, type NetConf, parseNetConf } from "../../engine/net_conf.ts";
 import type { KubeClient } from "../kube/client.ts";
+import { nodeOfPod } from "../kube/node_name.ts";
 import { ListWatch, type WatchTimes } from "../kube/list_watch.ts";
-import { at, textOf } from "../kube/raw.ts";
 import type { Log } from "../log.ts";
 import { Backoff, Pulse, sleep, unless } from "../wait.ts";
 import { FileNews } from "./file_news.ts";
@@ -299,15 +299,7 @@ export class KubeStore implements Store {
     const retry = new Backoff(first, cap);
     for (;; await sleep(retry.next(), signal)) {
       try {
-        const pod = await client.json({
-          verb: "get",
-          resource: "pods",
-          name: `${node.namespace}/${node.pod}`,
-          path: `/api/v1/namespaces/${node.namespace}/pods/${node.pod}`,
-          signal,
-        });
-        const name = textOf(at(pod, "spec", "nodeName"));
-        if (name === undefined) throw new Error("node name not present in pod spec");
+        const name = await nodeOfPod(client, node, signal);
         this.#troubles.over("name");
         return name;
       } catch (e) {

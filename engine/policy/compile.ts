@@ -34,7 +34,7 @@ import {
   type PolicyTable,
   tableOf,
 } from "./table.ts";
-import { type Move, type News, type View, Views } from "./views.ts";
+import { type Move, type News, type Placement, type View, Views } from "./views.ts";
 
 /** The chain of addresses whose pods we do not know yet: nothing is allowed. */
 export const UNKNOWN_CHAIN = "unknown";
@@ -46,6 +46,8 @@ export interface ClusterNews {
   readonly pods?: News<Pod>;
   readonly namespaces?: News<Namespace>;
   readonly policies?: News<Policy>;
+  /** Addresses that pods of this node were just given, all of them; absent: as before. */
+  readonly placed?: ReadonlyMap<Ip, Placement>;
   /**
    * Addresses of this node whose pods are not known yet, all of them; absent: as before. Whatever
    * else is said of them, nothing is allowed.
@@ -94,15 +96,40 @@ export class PolicyCompiler {
   }
 
   /** Takes in what is new. What did not change in the table is the same object as before. */
-  update({ pods, namespaces, policies, held }: ClusterNews): PolicyTable {
+  update({ pods, namespaces, policies, placed, held }: ClusterNews): PolicyTable {
     if (held !== undefined) this.#held = held;
-    const moves = this.#views.update(pods ?? new Map(), namespaces ?? new Map());
+    const moves = this.#views.update(pods ?? new Map(), namespaces ?? new Map(), placed);
     for (const used of this.#sets.values()) used.set = moved(used, moves);
     for (const move of moves) this.#place(move.key, move.after);
     for (const namespace of this.#takePolicies(policies ?? new Map())) {
       for (const [key, view] of this.#views.of(namespace)) this.#place(key, view);
     }
     return this.#table();
+  }
+
+  /** The pod that has an address now, if policies can see it. */
+  podAt(ip: Ip): Pod | undefined {
+    return this.#views.at(ip);
+  }
+
+  /** A pod by `namespace/name`. */
+  pod(key: string): Pod | undefined {
+    return this.#views.pod(key);
+  }
+
+  /** Namespaces in which there is a policy. */
+  namespacesWithPolicies(): string[] {
+    return [...this.#inNamespace].filter(([, all]) => all.size > 0).map(([name]) => name).sort();
+  }
+
+  /** Whether there are policies in a namespace. */
+  hasPolicies(namespace: string): boolean {
+    return (this.#inNamespace.get(namespace)?.size ?? 0) > 0;
+  }
+
+  /** How many policies there are. */
+  get policies(): number {
+    return this.#policies.size;
   }
 
   /** The policies that cannot be enforced as they are written. */

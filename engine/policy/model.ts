@@ -114,3 +114,13 @@ export interface Cluster {
 export function keyOf(object: { readonly namespace: string; readonly name: string }): string {
   return `${object.namespace}/${object.name}`;
 }
+
+/** Whether two objects of this module say the same. */
+export function saysSame<T extends Pod | Namespace | Policy>(a: T, b: T): boolean {
+  return textOf(a) === textOf(b);
+}
+
+/** Maps have no JSON of their own; labels come in any order. */
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_, one) => one instanceof Map ? [...one].sort() : one);
+}

@@ -24,6 +24,17 @@ export interface Move {
   readonly after: View | undefined;
 }
 
+/**
+ * A pod that was just given an address, by the plugin's word: it has the address before the API
+ * says so, whoever else still shows it there.
+ */
+export interface Placement {
+  /** `namespace/name`. */
+  readonly key: string;
+  /** Empty when the runtime does not say it. */
+  readonly uid: string;
+}
+
 /** New states by key; undefined for what is gone. */
 export type News<T> = ReadonlyMap<string, T | undefined>;
 
@@ -35,6 +46,7 @@ export class Views {
   /** The pods that show an address. */
   readonly #claims = new Map<Ip, Set<Pod>>();
   readonly #views = new Map<string, View>();
+  #placed: ReadonlyMap<Ip, Placement> = new Map();
 
   /** Every pod that policies can see. */
   all(): IterableIterator<View> {
@@ -49,9 +61,31 @@ export class Views {
     }
   }
 
-  /** Takes in what is new, and returns what it changed. */
-  update(pods: News<Pod>, namespaces: News<Namespace>): Move[] {
+  /** The pod that has an address now. */
+  at(ip: Ip): Pod | undefined {
+    const place = this.#placed.get(ip);
+    if (place === undefined) return this.#owner(ip);
+    const pod = this.#pods.get(place.key);
+    return pod !== undefined && isOf(place, place.key, pod) ? pod : undefined;
+  }
+
+  /** A pod by its key, also one that policies cannot see. */
+  pod(key: string): Pod | undefined {
+    return this.#pods.get(key);
+  }
+
+  /**
+   * Takes in what is new, and returns what it changed.
+   *
+   * @param placed all placements; absent: as before.
+   */
+  update(
+    pods: News<Pod>,
+    namespaces: News<Namespace>,
+    placed?: ReadonlyMap<Ip, Placement>,
+  ): Move[] {
     const touched = new Set<string>();
+    if (placed !== undefined) this.#place(placed, touched);
     for (const [name, namespace] of namespaces) {
       if (namespace === undefined) this.#namespaces.delete(name);
       else this.#namespaces.set(name, namespace);
@@ -69,6 +103,14 @@ export class Views {
       else this.#views.set(key, after);
       return { key, before, after };
     });
+  }
+
+  #place(placed: ReadonlyMap<Ip, Placement>, touched: Set<string>): void {
+    for (const [ip, { key }] of [...this.#placed, ...placed]) {
+      touched.add(key);
+      for (const pod of this.#claims.get(ip) ?? []) touched.add(keyOf(pod));
+    }
+    this.#placed = placed;
   }
 
   #forget(key: string, touched: Set<string>): void {
@@ -104,7 +146,9 @@ export class Views {
   #view(key: string): View | undefined {
     const pod = this.#pods.get(key);
     if (pod === undefined || !canOwn(pod)) return undefined;
-    const ips = pod.ips.filter((ip) => this.#owner(ip) === pod);
+    const given = [...this.#placed].filter(([, place]) => isOf(place, key, pod)).map(([ip]) => ip);
+    const shown = pod.ips.filter((ip) => !this.#placed.has(ip) && this.#owner(ip) === pod);
+    const ips = [...given, ...shown];
     if (ips.length === 0) return undefined;
     return { pod, ips, namespace: this.#namespaces.get(pod.namespace)?.labels };
   }
@@ -116,6 +160,10 @@ export class Views {
     }
     return best;
   }
+}
+
+function isOf(place: Placement, key: string, pod: Pod): boolean {
+  return place.key === key && (place.uid === "" || place.uid === pod.uid);
 }
 
 /** Pods with the node's network have no address of their own, those that ended have lost theirs. */

@@ -128,6 +128,12 @@ export const be16: Fixed<number> = integer(
   (v) => v.getUint16(0),
   (v, at, n) => v.setUint16(at, n),
 );
+/** Unsigned, four bytes, network order. */
+export const be32: Fixed<number> = integer(
+  4,
+  (v) => v.getUint32(0),
+  (v, at, n) => v.setUint32(at, n),
+);
 
 /** Any bytes, copied on reading: receive buffers are used again. */
 export const raw: Format<Uint8Array> = {

@@ -7,6 +7,7 @@
 
 import {
   be16,
+  be32,
   type Decoded,
   type Fields,
   ip,
@@ -25,6 +26,8 @@ import { messageType, NFGENMSG, Subsystem } from "./netfilter.ts";
 
 /** `IPCTNL_MSG_CT_*` as message types. */
 export const ConntrackMessage = {
+  /** Without the flag to create: changes what is there. */
+  NEW: messageType(Subsystem.CTNETLINK, 0),
   GET: messageType(Subsystem.CTNETLINK, 1),
   DELETE: messageType(Subsystem.CTNETLINK, 2),
 } as const;
@@ -62,8 +65,11 @@ export const FilterFlag = { PROTO_NUM: 1 << 3, PROTO_DST_PORT: 1 << 5 } as const
 export const CONNTRACK = {
   /** The packets that opened the connection. */
   original: { type: 1, as: nested(CT_TUPLE) },
+  mark: { type: 8, as: be32 },
   id: { type: 12, as: raw },
   zone: { type: 18, as: raw },
+  /** Which bits of the mark are meant. */
+  markMask: { type: 21, as: be32 },
   /** Kernels before 5.8 do not know it, and tell everything. */
   filter: { type: 25, as: nested(CT_FILTER) },
 } as const satisfies Fields;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Revision } from "../../daemon/revision.ts";
 import { answerStatus, type StatusPages } from "../../daemon/status_socket.ts";
+import { NO_ENFORCEMENT } from "../../engine/policy/status.ts";
 
 function pages(): StatusPages {
   const revision = new Revision();
@@ -19,6 +20,7 @@ function pages(): StatusPages {
       masquerade: false,
       store: { name: "file", connected: true, bad: [] },
       plugins: { listening: false, served: 0, left: {} },
+      policy: NO_ENFORCEMENT,
     }),
   };
 }

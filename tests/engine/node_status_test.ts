@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { parseCidr4, parseIp4 } from "../../engine/ip.ts";
 import { parseNetConf } from "../../engine/net_conf.ts";
 import { formatNodeStatus, type NodeStatus, parseNodeStatus } from "../../engine/node_status.ts";
+import { NO_ENFORCEMENT } from "../../engine/policy/status.ts";
 
 const own = {
   subnet: parseCidr4("10.244.1.0/24"),
@@ -52,6 +53,16 @@ const FULL: NodeStatus = {
     lastServed: Date.UTC(2026, 0, 6),
     left: { "another build": 2 },
   },
+  policy: {
+    state: "degraded",
+    reasons: ["no rights"],
+    policies: 3,
+    isolated: 2,
+    rules: 9,
+    elements: 40,
+    held: ["10.0.0.7"],
+    faults: [{ policy: "x/p", reason: "spec.egress[0].when: this field is not known here" }],
+  },
 };
 
 /** Only what a daemon knows as soon as it runs. */
@@ -66,6 +77,7 @@ const FIRST: NodeStatus = {
   masquerade: false,
   store: { name: "file", connected: true, bad: [] },
   plugins: { listening: false, served: 0, left: {} },
+  policy: NO_ENFORCEMENT,
 };
 
 for (const [name, status] of Object.entries({ "everything": FULL, "the least": FIRST })) {

@@ -25,12 +25,15 @@ const ROWS: readonly Row[] = [
   ...Object.entries(nf.NftMessage).map(([name, ours]): Row => [`NFT_MSG_${name}`, ours]),
   ...numbers(nf.NFT_TABLE, { name: "NFTA_TABLE_NAME" }),
   ...numbers(nf.NFT_CHAIN, { table: "NFTA_CHAIN_TABLE", name: "NFTA_CHAIN_NAME" }),
+  ["NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW", ct.ConntrackMessage.NEW],
   ["NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET", ct.ConntrackMessage.GET],
   ["NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE", ct.ConntrackMessage.DELETE],
   ...numbers(ct.CONNTRACK, {
     original: "CTA_TUPLE_ORIG",
+    mark: "CTA_MARK",
     id: "CTA_ID",
     zone: "CTA_ZONE",
+    markMask: "CTA_MARK_MASK",
     filter: "CTA_FILTER",
   }),
   ...numbers(ct.CT_TUPLE, {

@@ -14,6 +14,7 @@ import { formatNodeStatus, type NodeStatus } from "../../engine/node_status.ts";
 import { parseNetConf } from "../../engine/net_conf.ts";
 import { overlayRulesFact } from "../../engine/rules/overlay.ts";
 import { ENV, HEALTHY, type Scene } from "./scene.ts";
+import { NO_ENFORCEMENT } from "../../engine/policy/status.ts";
 
 /** The lease of node N: pods in 10.244.N.0/24, node at 192.0.2.N. */
 export function lease(n: number, publicIp = `192.0.2.${n}`): Lease {
@@ -78,6 +79,7 @@ export const DAEMON: NodeStatus = {
   masquerade: true,
   store: { name: "etcd", connected: true, bad: [] },
   plugins: { listening: true, served: 2, left: {} },
+  policy: NO_ENFORCEMENT,
 };
 
 /** The files of a node with two pods. */

@@ -11,6 +11,7 @@ import { formatMemory, type Memory } from "../../engine/memory.ts";
 import { parseNetConf } from "../../engine/net_conf.ts";
 import { formatNodeStatus, type NodeStatus } from "../../engine/node_status.ts";
 import { ENV, NOW } from "./scene.ts";
+import { NO_ENFORCEMENT } from "../../engine/policy/status.ts";
 
 /** The lease of node N, as its entries of {@link peer} and {@link peer6} are made from it. */
 export function lease(n: number, six = false): Lease {
@@ -70,6 +71,7 @@ export const DAEMON: NodeStatus = {
     own: [],
   },
   plugins: { listening: true, served: 4, lastServed: NOW - 5_000, left: {} },
+  policy: NO_ENFORCEMENT,
 };
 
 /** Its answers. */

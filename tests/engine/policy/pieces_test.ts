@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { contains, type Family, ipFromNumber, parseCidr } from "../../../engine/ip.ts";
-import { compile, UNKNOWN_CHAIN } from "../../../engine/policy/compile.ts";
+import { contains, type Family, ipFromNumber, parseCidr, parseIp } from "../../../engine/ip.ts";
+import { compile, PolicyCompiler, UNKNOWN_CHAIN } from "../../../engine/policy/compile.ts";
+import { keyOf, saysSame } from "../../../engine/policy/model.ts";
 import { rangesOf, rangeText } from "../../../engine/policy/ranges.ts";
 import { readPod } from "../../../engine/policy/read_objects.ts";
 import { readPolicy, readSelector } from "../../../engine/policy/read_policy.ts";
@@ -161,4 +162,38 @@ Deno.test("readPod: a pod with little in it", () => {
   });
   assert.deepEqual(odd.ips, ["10.0.0.1", "fd00::1"]);
   assert.deepEqual(odd.ports, []);
+});
+
+Deno.test("a pod has the address that the plugin gave it, before the API says so and against others", () => {
+  const scene = new Scene();
+  const { pods, namespaces } = readCluster({
+    namespaces: [...scene.namespaces.values()],
+    pods: [...scene.pods.values()],
+    policies: [],
+  });
+  const [old, fresh] = pods.filter(({ namespace, node }) => namespace === "x" && node === "node1");
+  assert.ok(old && fresh);
+  const ip = old.ips[0] ?? parseIp("10.0.0.1");
+  const news = {
+    pods: new Map([[keyOf(old), old], [keyOf(fresh), { ...fresh, ips: [] }]]),
+    namespaces: new Map(namespaces.map((one) => [one.name, one])),
+    policies: new Map([
+      ["x/p", readPolicy(policyObject(`x/p on pod=${fresh.name} types Ingress; in: []`))],
+    ]),
+  };
+  const compiler = new PolicyCompiler("node1");
+  assert.equal(compiler.update(news).maps.to4.size, 0);
+  const placed = new Map([[ip, { key: keyOf(fresh), uid: fresh.uid }]]);
+  assert.deepEqual([...compiler.update({ placed }).maps.to4.keys()], [ip]);
+  const other = new Map([[ip, { key: keyOf(fresh), uid: "of another of that name" }]]);
+  assert.equal(compiler.update({ placed: other }).maps.to4.size, 0);
+  assert.equal(compiler.update({ placed: new Map() }).maps.to4.size, 0);
+});
+
+Deno.test("objects that differ in labels only do not say the same", () => {
+  const pod = readPod({ metadata: { name: "p", namespace: "x", labels: { a: "1", b: "2" } } });
+  const same = readPod({ metadata: { name: "p", namespace: "x", labels: { b: "2", a: "1" } } });
+  const other = readPod({ metadata: { name: "p", namespace: "x", labels: { a: "1", b: "3" } } });
+  assert.equal(saysSame(pod, same), true);
+  assert.equal(saysSame(pod, other), false);
 });

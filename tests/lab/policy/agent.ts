@@ -5,7 +5,17 @@
  * @module
  */
 
-/** What the agent is asked to do. */
+/** A request to an API that only the agent's place reaches. */
+export interface HttpTask {
+  readonly id: number;
+  readonly deed: "http";
+  readonly method: string;
+  readonly url: string;
+  readonly body?: unknown;
+  readonly contentType: string;
+}
+
+/** A connection that the agent is asked to make. */
 export interface Task {
   readonly id: number;
   /**
@@ -26,6 +36,8 @@ export interface Task {
 export interface Done {
   readonly id: number;
   readonly ok: boolean;
+  /** The body of an HTTP answer. */
+  readonly text?: string;
 }
 
 const WORD = new TextEncoder().encode("hello\n");
@@ -147,10 +159,24 @@ async function work(task: Task): Promise<boolean> {
   }
 }
 
+async function http({ method, url, body, contentType }: HttpTask): Promise<Omit<Done, "id">> {
+  try {
+    const answer = await fetch(url, {
+      method,
+      headers: { "content-type": contentType },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { ok: answer.ok, text: await answer.text() };
+  } catch (e) {
+    return { ok: false, text: String(e) };
+  }
+}
+
 async function main(): Promise<void> {
   for (const port of Deno.args.map(Number)) serve(port);
   const print = (value: unknown): void => {
-    Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(value)}\n`));
+    const bytes = new TextEncoder().encode(`${JSON.stringify(value)}\n`);
+    for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
   };
   print("ready");
   let rest = "";
@@ -158,8 +184,10 @@ async function main(): Promise<void> {
     const parts = `${rest}${text}`.split("\n");
     rest = parts.pop() ?? "";
     for (const part of parts) {
-      const task: Task = JSON.parse(part);
-      void work(task).then((ok) => print({ id: task.id, ok }));
+      const task: Task | HttpTask = JSON.parse(part);
+      const { id } = task;
+      if (task.deed === "http") void http(task).then((done) => print({ id, ...done }));
+      else void work(task).then((ok) => print({ id, ok }));
     }
   }
   Deno.exit(0);

@@ -6,93 +6,7 @@
  */
 
 import { Space } from "../space.ts";
-import type { Done, Task } from "./agent.ts";
-
-const AGENT = new URL("./agent.ts", import.meta.url).pathname;
-/** Ports that every pod serves. */
-export const PORTS = [80, 81] as const;
-/** How long a packet that must arrive may take, and one that must not is waited for; ms. */
-const PATIENCE = { open: 5_000, closed: 300 } as const;
-
-type Question = Omit<Task, "id" | "patience">;
-
-/** A place with an agent in it. */
-export class Actor implements AsyncDisposable {
-  readonly space: Space;
-  readonly #child: Deno.ChildProcess;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #waiting = new Map<number, (ok: boolean) => void>();
-  readonly #reading: Promise<void>;
-  #count = 0;
-
-  private constructor(space: Space, child: Deno.ChildProcess, ready: () => void) {
-    this.space = space;
-    this.#child = child;
-    this.#writer = child.stdin.getWriter();
-    this.#reading = this.#read(ready);
-  }
-
-  /** Starts an agent in a place. */
-  static async start(space: Space): Promise<Actor> {
-    const [program, ...args] = space.inside([
-      Deno.execPath(),
-      "run",
-      "-A",
-      "--no-lock",
-      "--no-check",
-      "--quiet",
-      "--unstable-net",
-      AGENT,
-      ...PORTS.map(String),
-    ]);
-    const child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped" }).spawn();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const actor = new Actor(space, child, resolve);
-    await Promise.race([promise, actor.#reading]);
-    return actor;
-  }
-
-  async #read(ready: () => void): Promise<void> {
-    let rest = "";
-    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
-      const parts = `${rest}${text}`.split("\n");
-      rest = parts.pop() ?? "";
-      for (const part of parts) {
-        const done: Done | "ready" = JSON.parse(part);
-        if (done === "ready") ready();
-        else this.#waiting.get(done.id)?.(done.ok);
-      }
-    }
-  }
-
-  /** Does it; an answer is waited for as long as it takes one that is wanted, or not. */
-  async ask(question: Question, wanted = true): Promise<boolean> {
-    const id = ++this.#count;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    this.#waiting.set(id, resolve);
-    const task: Task = { ...question, id, patience: wanted ? PATIENCE.open : PATIENCE.closed };
-    await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(task)}\n`));
-    const ok = await promise;
-    this.#waiting.delete(id);
-    return ok;
-  }
-
-  /** Tries one connection. */
-  reaches(
-    ip: string,
-    port: number,
-    wanted: boolean,
-    protocol: "TCP" | "UDP" = "TCP",
-  ): Promise<boolean> {
-    return this.ask({ deed: "try", protocol, ip, port }, wanted);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer.close();
-    await this.#reading;
-    await this.#child.status;
-  }
-}
+import { Actor } from "./actor.ts";
 
 /** Where a pod is to stand. */
 export interface Place {
@@ -105,11 +19,11 @@ export interface Place {
 
 /** See the module. */
 export class Field implements AsyncDisposable {
-  readonly nodes: readonly [Actor, Actor];
-  readonly #pods = new Map<string, Actor>();
+  readonly nodes: readonly [Actor<Space>, Actor<Space>];
+  readonly #pods = new Map<string, Actor<Space>>();
   readonly #owned: AsyncDisposableStack;
 
-  private constructor(nodes: readonly [Actor, Actor], owned: AsyncDisposableStack) {
+  private constructor(nodes: readonly [Actor<Space>, Actor<Space>], owned: AsyncDisposableStack) {
     this.nodes = nodes;
     this.#owned = owned;
   }
@@ -176,12 +90,12 @@ export class Field implements AsyncDisposable {
   }
 
   /** @param node 1 or 2 */
-  node(node: number): Actor {
+  node(node: number): Actor<Space> {
     return this.nodes[node - 1]!;
   }
 
   /** A pod by `namespace/name`. */
-  pod(name: string): Actor {
+  pod(name: string): Actor<Space> {
     const pod = this.#pods.get(name);
     if (pod === undefined) throw new RangeError(`no pod ${name}`);
     return pod;

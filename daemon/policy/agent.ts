@@ -1,0 +1,286 @@
+/**
+ * NetworkPolicy on this node: from the API to the kernel.
+ *
+ * What stands in the kernel stays there until everything is known, and when the API, or we, go away.
+ * A change of the cluster is one transaction; a pod that the plugin adds waits for the one that
+ * covers it.
+ *
+ * @module
+ */
+
+import { messageOf, OpError } from "../../engine/errors.ts";
+import { PolicyCompiler } from "../../engine/policy/compile.ts";
+import { keyOf } from "../../engine/policy/model.ts";
+import type { PolicyState, PolicyStatus } from "../../engine/policy/status.ts";
+import { MAP_NAMES, noPolicies, type PolicyTable } from "../../engine/policy/table.ts";
+import type { Poller } from "../../ffi/poll.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { Log } from "../log.ts";
+import { Timers } from "../scope.ts";
+import { Backoff, Pulse } from "../wait.ts";
+import { bridgeProblem } from "./bridge_netfilter.ts";
+import { ClusterFeeds } from "./cluster.ts";
+import { Enforcer } from "./enforcer.ts";
+import { NamespacesFile } from "./namespaces_file.ts";
+import { type Newcomer, Newcomers } from "./newcomers.ts";
+import { PolicyCounts } from "./counts.ts";
+
+/** What a {@link PolicyAgent} needs. */
+export interface PolicyAgentOptions {
+  readonly client: Pick<KubeClient, "open">;
+  /** This node's name in the API. */
+  readonly node: string;
+  /** Family and name of the table. */
+  readonly table: string;
+  /** Echo requests pass whatever the policies say. */
+  readonly ping: boolean;
+  /** Where the namespaces with policies are written down. */
+  readonly namespacesFile: string;
+  readonly poller: Poller;
+  readonly log: Log;
+  /** Called once for each new reason why policies are not enforced. */
+  readonly alarm: (reason: string) => void;
+  /** Called when what {@link PolicyAgent.status} tells has changed. */
+  readonly changed: () => void;
+}
+
+/** How long a new pod waits until it is known, ms. */
+const ADD_PATIENCE = 2_000;
+/** Between two looks at the table when nobody has told of a change, ms. */
+const TICK = 30_000;
+/** Between two repairs of what somebody else keeps changing, ms. */
+const RESTRAINT = 1_000;
+/** Until a table that the kernel refuses is tried again, ms. */
+const RETRY = { first: 500, cap: 30_000 } as const;
+
+/** See the module. */
+export class PolicyAgent {
+  readonly #options: PolicyAgentOptions;
+  readonly #log: Log;
+  readonly #feeds: ClusterFeeds;
+  readonly #compiler: PolicyCompiler;
+  readonly #newcomers = new Newcomers();
+  readonly #namespaces: NamespacesFile;
+  readonly #timers = new Timers();
+  readonly #retry = new Backoff(RETRY.first, RETRY.cap);
+  readonly #synced = new Pulse();
+  readonly counts = new PolicyCounts();
+  #enforcer: Enforcer | undefined;
+  #table: PolicyTable = noPolicies();
+  #started = false;
+  /** Why the kernel does not hold what it should. */
+  #refusal: string | undefined;
+  #alarmed = new Set<string>();
+  #repaired = -Infinity;
+  /** When the oldest news came that is not in the kernel yet. */
+  #since: number | undefined;
+
+  constructor(options: PolicyAgentOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#feeds = new ClusterFeeds(options.client, options.log);
+    this.#compiler = new PolicyCompiler(options.node);
+    this.#namespaces = new NamespacesFile(options.namespacesFile);
+  }
+
+  /**
+   * Runs until the signal is aborted; the kernel then keeps what it has.
+   *
+   * @throws {OpError} when the kernel cannot be heard.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    using timers = this.#timers;
+    const { table, ping, poller } = this.#options;
+    const touched = (): void => this.#repairSoon();
+    using enforcer = new Enforcer({ table, ping, poller, log: this.#log, touched });
+    this.#enforcer = enforcer;
+    timers.every(TICK, () => {
+      enforcer.look();
+      this.#sound();
+    });
+    try {
+      await this.#feeds.run(signal, () => this.#heard(), () => this.#sound());
+    } finally {
+      this.#enforcer = undefined;
+    }
+  }
+
+  /** What the status document tells. */
+  status(): PolicyStatus {
+    const { rules, elements } = this.#enforcer?.counts() ?? { rules: 0, elements: 0 };
+    const reasons = this.#reasons();
+    const state: PolicyState = reasons.length > 0 ? "degraded" : this.#started ? "on" : "starting";
+    return {
+      state,
+      reasons,
+      policies: this.#compiler.policies,
+      isolated: this.#compiler.isolated,
+      rules,
+      elements,
+      held: [...this.#newcomers.held],
+      faults: this.#compiler.faults().map((policy) => ({
+        policy: keyOf(policy),
+        reason: policy.fault ?? "",
+      })),
+    };
+  }
+
+  /** What the metrics page tells. */
+  metrics(): string {
+    return this.counts.text(this.status(), this.#enforcer?.drops() ?? new Map(), this.#table);
+  }
+
+  /**
+   * Covers a pod that was just added. Returns when the kernel holds its policies; or, when they are
+   * not known in time, nothing that is allowed for it. Never takes longer than two seconds and a
+   * transaction.
+   *
+   * @throws {OpError} when the kernel refuses: then the pod must not start.
+   */
+  async admit(newcomer: Newcomer): Promise<void> {
+    const key = keyOf(newcomer);
+    this.#newcomers.place(newcomer);
+    const late = AbortSignal.timeout(ADD_PATIENCE);
+    for (;;) {
+      const { count } = this.#synced;
+      if (this.#started) {
+        const pod = this.#compiler.pod(key);
+        const isKnown = pod !== undefined && (newcomer.uid === "" || pod.uid === newcomer.uid);
+        // Where no policy is, it does not matter who the pod is.
+        if (!this.#compiler.hasPolicies(newcomer.namespace)) {
+          return this.#isClean(newcomer) ? undefined : this.#cover();
+        }
+        if (isKnown) return this.#cover();
+      } else if (this.#feeds.problems.some(({ denied }) => denied)) {
+        return;
+      }
+      try {
+        await this.#synced.next(count, late);
+      } catch {
+        return this.#hold(newcomer);
+      }
+    }
+  }
+
+  /** The kernel has no policy for its addresses, from whoever had them before. */
+  #isClean({ ips }: Newcomer): boolean {
+    return this.#newcomers.held.size === 0 &&
+      ips.every((ip) => MAP_NAMES.every((name) => !this.#table.maps[name].has(ip)));
+  }
+
+  /** Brings newcomers into the kernel. @throws {OpError} */
+  #cover(): void {
+    this.#compile();
+    this.#enforce();
+  }
+
+  #hold(newcomer: Newcomer): void {
+    if (!this.#started && !this.#namespaces.has(newcomer.namespace)) return;
+    this.#log.warn("Nothing is allowed for a new pod until its labels are known", {
+      pod: keyOf(newcomer),
+      addresses: newcomer.ips.join(","),
+    });
+    this.#newcomers.hold(newcomer.ips);
+    this.#options.changed();
+    if (this.#started) this.#cover();
+    else this.#enforcer?.hold(newcomer.ips);
+  }
+
+  /** News from the API. */
+  #heard(): void {
+    this.#since ??= performance.now();
+    if (!this.#feeds.synced) return;
+    this.#compile();
+    if (!this.#started) this.#begin();
+    this.#tryEnforce();
+    this.#namespaces.write(this.#compiler.namespacesWithPolicies(), this.#log);
+    this.#synced.raise();
+    this.#sound();
+  }
+
+  /** Everything is known for the first time: what stands in the kernel is replaced. */
+  #begin(): void {
+    this.#adopt();
+    this.#started = true;
+    this.#log.info("Enforcing NetworkPolicy", {
+      policies: this.#compiler.policies,
+      isolated: this.#compiler.isolated,
+    });
+  }
+
+  /**
+   * Addresses that stand in the kernel and that we know nothing of are held: a plugin without us
+   * may have put them there, or they are of pods that the API does not show yet.
+   */
+  #adopt(): void {
+    const unknown = [...this.#enforcer?.standing() ?? []].filter((ip) =>
+      this.#compiler.podAt(ip) === undefined && !this.#newcomers.held.has(ip)
+    );
+    if (unknown.length === 0) return;
+    this.#newcomers.hold(unknown);
+    this.#compile();
+  }
+
+  #compile(): void {
+    const { placed, held } = this.#newcomers;
+    this.#compiler.update({ ...this.#feeds.take(), placed, held });
+    this.#newcomers.settle(this.#compiler, this.#options.node);
+    const { placed: still, held: stillHeld } = this.#newcomers;
+    this.#table = this.#compiler.update({ placed: still, held: stillHeld });
+  }
+
+  /** @throws {OpError} */
+  #enforce(): void {
+    this.#enforcer?.apply(this.#table);
+    this.#refusal = undefined;
+    this.#retry.reset();
+    if (this.#since !== undefined) this.counts.synced((performance.now() - this.#since) / 1000);
+    this.#since = undefined;
+  }
+
+  #tryEnforce(): void {
+    if (!this.#started) return;
+    try {
+      this.#enforce();
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+      this.#refusal = messageOf(e).slice(0, 500);
+      this.#sound();
+      this.#timers.once("retry", this.#retry.next(), () => this.#tryEnforce());
+    }
+  }
+
+  #repairSoon(): void {
+    const now = performance.now();
+    const wait = Math.max(0, this.#repaired + RESTRAINT - now);
+    this.#repaired = now + wait;
+    this.counts.repaired();
+    this.#timers.once("repair", wait, () => {
+      if (this.#started) this.#adopt();
+      this.#tryEnforce();
+    });
+  }
+
+  #reasons(): string[] {
+    const bridge = bridgeProblem(this.#compiler.isolated > 0);
+    return [
+      ...this.#feeds.problems.map(({ words, advice }) =>
+        advice === undefined ? words : `${words}. ${advice}`
+      ),
+      ...(this.#refusal === undefined ? [] : [this.#refusal]),
+      ...(bridge === undefined ? [] : [bridge]),
+    ];
+  }
+
+  /** Something may have become wrong, or right. */
+  #sound(): void {
+    const reasons = new Set(this.#reasons());
+    for (const reason of reasons) {
+      if (this.#alarmed.has(reason)) continue;
+      this.#log.error("NetworkPolicy is not fully enforced", { reason });
+      this.#options.alarm(reason);
+    }
+    this.#alarmed = reasons;
+    this.#options.changed();
+  }
+}
