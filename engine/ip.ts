@@ -76,14 +76,17 @@ function hextets(text: string): bigint | undefined {
   return all.reduce((value: bigint, group: bigint) => (value << 16n) | group, 0n);
 }
 
-/** RFC 5952 text: lower case, no leading zeros, the first longest run of zeros (2 or more) as `::`. */
 function text6(value: bigint): string {
-  const groups = Array.from(
-    { length: 8 },
-    (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn),
+  return groupsText(
+    Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn)),
   );
+}
+
+/** RFC 5952 text: lower case, no leading zeros, the first longest run of zeros (2 or more) as `::`. */
+function groupsText(groups: readonly number[]): string {
   if (groups.slice(0, 5).every((g) => g === 0) && groups[5] === 0xffff) {
-    return `::ffff:${text4(value & 0xffffffffn)}`;
+    const quads = groups.slice(6).flatMap((group) => [group >> 8, group & 0xff]);
+    return `::ffff:${quads.join(".")}`;
   }
   let best = { at: -1, length: 1 };
   for (let at = 0; at < 8; at++) {
@@ -91,7 +94,7 @@ function text6(value: bigint): string {
     while (groups[at + length] === 0) length++;
     if (length > best.length) best = { at, length };
   }
-  const hex = (part: number[]): string => part.map((g) => g.toString(16)).join(":");
+  const hex = (part: readonly number[]): string => part.map((g) => g.toString(16)).join(":");
   return best.at < 0
     ? hex(groups)
     : `${hex(groups.slice(0, best.at))}::${hex(groups.slice(best.at + best.length))}`;
@@ -223,8 +226,19 @@ export function cidrOf(ip: Ip, length: number): Cidr {
   const family = familyOf(ip);
   const { bits } = FAMILIES[family];
   checkLength(length, bits);
+  // The kernel's lists are full of these: plain numbers are quicker than big ones.
+  if (length === bits) return `${ip}/${length}` as Cidr;
+  if (family === 4) return `${masked4(ip, length)}/${length}` as Cidr;
   const host = BigInt(bits - length);
   return `${ipFromNumber(family, (ipNumber(ip) >> host) << host)}/${length}` as Cidr;
+}
+
+/** An IPv4 address without the bits behind a prefix of this length. */
+function masked4(ip: Ip, length: number): string {
+  return ip.split(".").map((part, i) => {
+    const kept = Math.min(8, Math.max(0, length - 8 * i));
+    return Number(part) & (0xff00 >> kept);
+  }).join(".");
 }
 
 /** The network of just this address. */
@@ -285,7 +299,8 @@ export function ipFromBytes(bytes: Uint8Array): Ip {
   if (bytes.length !== 16) {
     throw new RangeError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
   }
-  return text6(bytes.reduce((value, b) => (value << 8n) | BigInt(b), 0n)) as Ip6;
+  const group = (i: number): number => (bytes[2 * i] ?? 0) << 8 | (bytes[2 * i + 1] ?? 0);
+  return groupsText(Array.from({ length: 8 }, (_, i) => group(i))) as Ip6;
 }
 
 /** First and last number of a network. */

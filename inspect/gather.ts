@@ -29,8 +29,11 @@ export async function gather(context: InspectContext, wanted: Wanted): Promise<O
     ...(wanted.addresses ? { addresses: "all" } : {}),
   });
   if (wanted.peers) {
-    const devices = vtepsOf(facts).map(({ name }) => name);
-    const addresses = wanted.addresses ? [] : devices;
+    const vteps = vtepsOf(facts);
+    const devices = vteps.map(({ name }) => name);
+    // They tell whose VTEP is whose, where a family has several.
+    const several = new Set(vteps.map(({ family }) => family)).size < vteps.length;
+    const addresses = wanted.addresses || !several ? [] : devices;
     facts.push(...kernel.read({ addresses, neighbours: devices, fdb: devices }));
   }
   return overlayOf(file, facts);

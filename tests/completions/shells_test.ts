@@ -5,12 +5,15 @@ import assert from "node:assert/strict";
 const TWILL = new URL("../../dist/twill", import.meta.url).pathname;
 
 function run(program: string, ...args: readonly string[]): string {
+  // fish keeps books in its home.
+  const home = Deno.makeTempDirSync({ prefix: "twill-shell-" });
   const env = {
     PATH: `${TWILL.replace(/\/twill$/, "")}:${Deno.env.get("PATH")}`,
-    HOME: "/nonexistent",
+    HOME: home,
   };
   const { stdout, stderr } = new Deno.Command(program, { args: [...args], env, clearEnv: true })
     .outputSync();
+  Deno.removeSync(home, { recursive: true });
   const [out = "", err = ""] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assert.equal(err, "");
   return out;
