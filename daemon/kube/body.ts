@@ -5,6 +5,7 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
+import { Renewed } from "./client.ts";
 import type { Deed } from "./errors.ts";
 
 /**
@@ -12,6 +13,7 @@ import type { Deed } from "./errors.ts";
  *
  * @param silence milliseconds without a byte after which the other end counts as gone.
  * @throws {OpError} when the connection breaks or is silent.
+ * @throws {Renewed} when the client has given up its connections.
  * @throws the signal's reason.
  */
 export async function* chunksOf(
@@ -42,7 +44,7 @@ export async function* chunksOf(
     }
   } catch (cause) {
     signal.throwIfAborted();
-    if (cause instanceof OpError) throw cause;
+    if (cause instanceof OpError || cause instanceof Renewed) throw cause;
     throw failed(`the connection broke: ${messageOf(cause)}`, cause);
   } finally {
     clearInterval(watchdog);

@@ -38,6 +38,11 @@ export interface KubeRequest extends Deed {
   readonly patience?: number;
 }
 
+/** Why an answer ends that {@link KubeClient.renew} gave up: it can be asked for again at once. */
+export class Renewed extends Error {
+  override readonly name = "Renewed";
+}
+
 /** See the module. */
 export class KubeClient implements Disposable {
   readonly #access: KubeAccess;
@@ -189,7 +194,7 @@ export class KubeClient implements Disposable {
    * more would be silent for ever.
    */
   renew(): void {
-    this.#era.abort(new Error("this host's address has changed"));
+    this.#era.abort(new Renewed("this host's address has changed"));
     this.#era = new AbortController();
     this[Symbol.dispose]();
   }

@@ -30,7 +30,7 @@ import type { Log } from "../log.ts";
 import { Backoff, Mark, sleep } from "../wait.ts";
 import { chunksOf } from "./body.ts";
 import { Cache, keyOf, type View } from "./cache.ts";
-import type { KubeClient } from "./client.ts";
+import { type KubeClient, Renewed } from "./client.ts";
 import { type Deed, KubeError, statusWords } from "./errors.ts";
 import { Lines, ListItems } from "./json_stream.ts";
 import { at, member, textOf } from "./raw.ts";
@@ -181,6 +181,7 @@ export class ListWatch<T> {
         if (heard || performance.now() - began > BRIEF) continue;
       } catch (e) {
         if (signal.aborted) return;
+        if (e instanceof Renewed) continue;
         least = this.#fail(e, troubled);
         // The server is there: the list that is due need not wait as long as its failures before.
         const since = performance.now() - expiredAt;

@@ -185,6 +185,19 @@ Deno.test("ListWatch: a watch that ends goes on from where it was, without a lis
   assert.equal(scene.count("list"), 1);
 });
 
+Deno.test("ListWatch: a client that gives up its connections costs no pause and no list", async () => {
+  await using scene = new Scene({ again: { first: 60_000, cap: 60_000 } });
+  scene.api.put(NODES, node("a", "1"));
+  scene.start();
+  await until(() => scene.api.watches === 1, () => "no watch");
+  scene.client.renew();
+  await until(() => scene.count("watch") === 2, () => "no second watch");
+  scene.api.put(NODES, node("b", "2"));
+  await scene.sees({ a: "1", b: "2" });
+  assert.equal(scene.count("list"), 1);
+  assert.doesNotMatch(scene.lines.join(""), / warn /);
+});
+
 /** How history ends: as the status of the request, and as an event. */
 const EXPIRED: readonly (readonly [name: string, cut: (api: FakeApi) => void])[] = [
   ["HTTP 410", (api) => {
