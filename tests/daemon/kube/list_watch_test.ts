@@ -198,31 +198,33 @@ Deno.test("ListWatch: a client that gives up its connections costs no pause and 
   assert.doesNotMatch(scene.lines.join(""), / warn /);
 });
 
+/** One node goes, another comes. */
+function replaceAll(api: FakeApi): void {
+  api.put(NODES, node("b", "2"));
+  api.delete(NODES, "a");
+}
+
 /** How history ends: as the status of the request, and as an event. */
 const EXPIRED: readonly (readonly [name: string, cut: (api: FakeApi) => void])[] = [
   ["HTTP 410", (api) => {
     api.endWatches();
-    api.put(NODES, node("b", "2"));
-    api.delete(NODES, "a");
+    replaceAll(api);
     api.compact();
   }],
   ["an ERROR event", (api) => {
     api.inject("ERROR", { kind: "Status", code: 410, reason: "Expired", message: "too old" });
-    api.put(NODES, node("b", "2"));
-    api.delete(NODES, "a");
+    replaceAll(api);
     api.compact();
   }],
   ["an ERROR event of an old server", (api) => {
     api.inject("ERROR", { kind: "Status", reason: "Gone" });
-    api.put(NODES, node("b", "2"));
-    api.delete(NODES, "a");
+    replaceAll(api);
     api.compact();
   }],
   ["a version of the future", (api) => {
     api.inject("BOOKMARK", { metadata: { resourceVersion: "99999" } });
     api.endWatches();
-    api.put(NODES, node("b", "2"));
-    api.delete(NODES, "a");
+    replaceAll(api);
   }],
 ];
 for (const [name, cut] of EXPIRED) {
