@@ -7,16 +7,36 @@
 import { command, type InspectCommand } from "./command.ts";
 import { describe, watchAliases, type WatchFlags, watchFlags } from "./flags.ts";
 
+/** What the command is told. */
+export interface SubnetFlags extends WatchFlags {
+  /** The runtime's directory of networks. */
+  readonly confDir: string;
+}
+
 /** The command. */
-export const subnet: InspectCommand = command<WatchFlags>({
+export const subnet: InspectCommand = command<SubnetFlags>({
   loader: () => import("./subnet_run.ts").then((m) => m.run),
-  parameters: { flags: watchFlags, aliases: watchAliases },
+  parameters: {
+    flags: {
+      confDir: {
+        kind: "parsed",
+        parse: String,
+        default: "/etc/cni/net.d",
+        placeholder: "path",
+        brief: "Where the container runtime looks for networks",
+      },
+      ...watchFlags,
+    },
+    aliases: watchAliases,
+  },
   docs: {
-    brief: "This node's subnet: subnet.env explained, and checked against the kernel",
+    brief: "This node's subnet: subnet.env explained, and checked against kernel, store, plugins",
     fullDescription: describe([
       "The daemon writes subnet.env when this node has its subnet and can reach its peers; the",
       "plugin reads it for every pod. This compares it with what the kernel has: the VTEP's address",
-      "and MTU, the underlay's MTU, the address of the pods' bridge, the MTU of pod interfaces.",
+      "and MTU, the underlay's MTU, the address of the pods' bridge, the MTU of pod interfaces; with",
+      "the lease and the configuration in the store, where the daemon or its snapshot tells them; and",
+      "with what the plugin is told.",
       "",
       "Needs neither root nor a daemon.",
       "Exit code: 0 all agree, 1 something is missing or differs, 2 wrong usage, 3 cannot tell.",

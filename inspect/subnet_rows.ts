@@ -22,8 +22,8 @@ export interface SubnetRow {
   /** A key of the file, or `DEVICE:WHAT`. */
   readonly name: string;
   readonly value: string;
-  /** `file`, or `kernel`: then the name begins with the device. */
-  readonly source: "file" | "kernel";
+  /** `kernel`: the name begins with the device. `conflist`: the plugins' configuration. */
+  readonly source: "file" | "kernel" | "store" | "conflist";
   /** `unchecked`: there is nothing to compare it with. */
   readonly status: "ok" | "wrong" | "unchecked";
   readonly meaning: string;

@@ -227,10 +227,12 @@ kernelTest("inspect: the commands of --show-commands run, and show the same", ()
   sh(NODE + NODE6);
   withEnv(ENV_DUAL, (path) => {
     for (const command of ["subnet", "routes", "peers"]) {
-      const { stderr } = twill("inspect", command, "--show-commands", "--subnet-file", path);
+      const dir = command === "subnet" ? ["--conf-dir", "/"] : [];
+      const flags = ["--show-commands", "--subnet-file", path, ...dir];
+      const { stderr } = twill("inspect", command, ...flags);
       const lines = stderr.trim().split("\n");
       const shown = lines.map((line) => {
-        assert.match(line, /^\$ (?:ip|bridge|cat) /);
+        assert.match(line, /^\$ (?:ip|bridge|cat|ls) /);
         return run("sh", "-c", line.slice(2));
       }).join("");
       assert.match(shown, /10\.244\.1\.[01]/);
