@@ -26,6 +26,25 @@ interface Pod {
   state: "new" | "attached" | "dirty";
   address?: string;
   busy: boolean;
+  /** What the runtime asks of flannel beside the network: every second pod has a host port. */
+  readonly wishes: Readonly<Record<string, unknown>>;
+}
+
+const LIMIT = { ingressRate: 1e9, ingressBurst: 1e7, egressRate: 1e9, egressBurst: 1e7 };
+
+function wishesOf(slot: number): Pod["wishes"] {
+  if (slot % 2 === 1) return {};
+  const portMappings = [{ hostPort: 20_000 + slot, containerPort: 80, protocol: "tcp" }];
+  return { runtimeConfig: { portMappings, ...(slot % 4 === 0 && { bandwidth: LIMIT }) } };
+}
+
+/** Rules and devices that were made for such wishes. */
+function granted(): string[] {
+  const rules = run("nft", "list", "ruleset").split("\n").filter((line) =>
+    line.includes("dnat to")
+  );
+  const links: { ifname: string }[] = JSON.parse(run("ip", "-j", "link"));
+  return [...rules, ...links.map(({ ifname }) => ifname).filter((name) => /^bwp/.test(name))];
 }
 
 /** The address of a pod's interface; undefined when there is none. */
@@ -41,17 +60,18 @@ async function life(bench: ServerBench, dice: Dice, calls: number): Promise<Map<
   const counts = new Map<string, number>();
   const count = (what: string): void => void counts.set(what, (counts.get(what) ?? 0) + 1);
   let serial = 0;
-  const pods = Array.from({ length: SLOTS }, (): Pod => ({
+  const pods = Array.from({ length: SLOTS }, (_, slot): Pod => ({
     netns: bench.namespace(),
     id: `k${serial++}`,
     state: "new",
     busy: false,
+    wishes: wishesOf(slot),
   }));
   const call = (pod: Pod, command: string): Promise<Reply> =>
     bench.call({
       plugin: "flannel",
       dir: bench.clients,
-      config: bench.config(),
+      config: bench.config(pod.wishes),
       env: {
         CNI_COMMAND: command,
         CNI_CONTAINERID: pod.id,
@@ -129,8 +149,11 @@ Deno.test({
       // deno-lint-ignore no-console -- a run that failed is repeated by its seed
       console.log(`seed ${seed}: ${[...counts].map(([what, n]) => `${n} ${what}`).join(", ")}`);
       assert.deepEqual(
-        { owners: bench.owners(), ports: bench.ports(), records: bench.records() },
-        { owners: [], ports: [], records: [] },
+        {
+          ...{ owners: bench.owners(), ports: bench.ports() },
+          ...{ records: bench.records(), granted: granted() },
+        },
+        { owners: [], ports: [], records: [], granted: [] },
         `seed ${seed}`,
       );
       assert.deepEqual([...Deno.readDirSync(`${bench.dir}/flannel`)], [], `seed ${seed}`);
