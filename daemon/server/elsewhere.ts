@@ -21,6 +21,13 @@ const FILES = {
   subnet: "/run/flannel/subnet.env",
 } as const satisfies Partial<Record<keyof Files, string>>;
 
+/** What each is called in a reason, of which there must not be one for each pod. */
+const WORDS: Readonly<Record<keyof Files, string>> = {
+  ...FILES,
+  pod: "file at CNI_NETNS",
+  self: "file of the plugin",
+};
+
 /** Those that must be there: where both sides have none, each would make its own. */
 const NEEDED: readonly (keyof Files)[] = ["self", "state"];
 
@@ -47,9 +54,11 @@ export function whyNotElsewhere(request: ClientRequest): string | undefined {
   }
   // Where the client is, the other plugins are: they are looked up there first.
   const same = { ...FILES, pod: netns, self: `${dir}/${plugin}` };
-  for (const [name, file] of Object.entries(same) as [keyof Files, string][]) {
-    const here = identityOf(file);
-    if (files[name] !== here || here === "" && NEEDED.includes(name)) return `another ${file}`;
+  for (const name of Object.keys(same) as (keyof Files)[]) {
+    const here = identityOf(same[name]);
+    if (files[name] !== here || here === "" && NEEDED.includes(name)) {
+      return `another ${WORDS[name]}`;
+    }
   }
   try {
     const config = parseJson(new TextDecoder().decode(request.stdin));
@@ -81,7 +90,7 @@ function strangeRecord({ plugin, env }: ClientRequest): string | undefined {
 function strangePath(value: Json, isPath = false): string | undefined {
   if (typeof value === "string") {
     const strange = isPath && value !== "" || value.startsWith("/");
-    return strange && !ALLOWED.test(value) ? `the path ${value}` : undefined;
+    return strange && !ALLOWED.test(value) ? "a path outside /var/lib/cni" : undefined;
   }
   if (isJsonList(value)) {
     return value.map((one) => strangePath(one)).find((one) => one !== undefined);
