@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
+import { formatNodeStatus } from "../../engine/node_status.ts";
 import { answers, DAEMON, lease, MEMORY } from "./known.ts";
 import { nodeOf, podParts } from "./pods_scene.ts";
 import { errors, load } from "./schema.ts";
-import { ENV_DUAL, fdb, HEALTHY, inspect, peer, peer6, route, type Scene, vtep6 } from "./scene.ts";
+import {
+  ENV_DUAL,
+  fdb,
+  HEALTHY,
+  inspect,
+  NOW,
+  peer,
+  peer6,
+  route,
+  type Scene,
+  vtep6,
+} from "./scene.ts";
 
 const SCENES: Readonly<Record<string, Scene>> = {
   "a healthy node": {},
@@ -65,3 +77,16 @@ for (
     });
   }
 }
+
+Deno.test("schema: what the status socket answers is as docs/schema says", () => {
+  const full = {
+    ...DAEMON,
+    store: { ...DAEMON.store, problem: "p", remembered: NOW, bad: [{ who: "k", reason: "r" }] },
+    plugins: { ...DAEMON.plugins, left: { "another build": 1 } },
+  };
+  const { uplink: _, leases: __, pass: ___, ...first } = DAEMON;
+  for (const status of [DAEMON, full, first]) {
+    const document = JSON.parse(formatNodeStatus(status));
+    assert.deepEqual(errors(load("daemon_status.json"), document, "daemon"), []);
+  }
+});
