@@ -59,30 +59,64 @@ export function nftRunner(): NftRunner {
 
 /** `libnftables.so.1`, opened for the life of the process; undefined where it is missing. */
 function nftLibrary(): NftRunner | undefined {
+  const symbols = library();
+  if (symbols === undefined) return undefined;
+  return (commands, detail) => {
+    using context = new NftContext();
+    return context.run(commands, detail);
+  };
+}
+
+let opened: Libnftables | undefined;
+
+function library(): Libnftables | undefined {
   try {
-    const { symbols } = Deno.dlopen("libnftables.so.1", SYMBOLS);
-    return (commands, detail) => runInProcess(symbols, commands, detail);
+    return opened ??= Deno.dlopen("libnftables.so.1", SYMBOLS).symbols;
   } catch {
     return undefined;
   }
 }
 
-/** A context sees the network namespace in which it is made, so each run has its own. */
-function runInProcess(nft: Libnftables, commands: string, detail?: NftDetail): Ran {
-  using undo = new DisposableStack();
-  const context = undo.adopt(nft.nft_ctx_new(0), (c) => nft.nft_ctx_free(c));
-  const flags = (detail === "counts" ? 0 : STATELESS) | (detail === "handles" ? HANDLE : 0);
-  nft.nft_ctx_output_set_flags(context, flags);
-  nft.nft_ctx_buffer_output(context);
-  nft.nft_ctx_buffer_error(context);
-  const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
-  const read = (at: Deno.PointerValue): string =>
-    at === null ? "" : Deno.UnsafePointerView.getCString(at);
-  return {
-    ok,
-    output: read(nft.nft_ctx_get_output_buffer(context)),
-    error: read(nft.nft_ctx_get_error_buffer(context)),
-  };
+/**
+ * A context of the library: it sees the network namespace in which it is made, and owns the tables
+ * with `flags owner` that are made with it: they go when it is disposed, or the process ends.
+ */
+export class NftContext implements Disposable {
+  readonly #nft: Libnftables;
+  #context: Deno.PointerValue;
+
+  /** @throws {OpError} when the library is missing. */
+  constructor() {
+    const symbols = library();
+    if (symbols === undefined) {
+      const advice = "Install the package libnftables1";
+      throw new OpError("load", "libnftables.so.1", { code: ErrorCode.program, advice });
+    }
+    this.#nft = symbols;
+    this.#context = symbols.nft_ctx_new(0);
+  }
+
+  /** Runs commands as one transaction. */
+  run(commands: string, detail?: NftDetail): Ran {
+    const [nft, context] = [this.#nft, this.#context];
+    const flags = (detail === "counts" ? 0 : STATELESS) | (detail === "handles" ? HANDLE : 0);
+    nft.nft_ctx_output_set_flags(context, flags);
+    nft.nft_ctx_buffer_output(context);
+    nft.nft_ctx_buffer_error(context);
+    const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
+    const read = (at: Deno.PointerValue): string =>
+      at === null ? "" : Deno.UnsafePointerView.getCString(at);
+    return {
+      ok,
+      output: read(nft.nft_ctx_get_output_buffer(context)),
+      error: read(nft.nft_ctx_get_error_buffer(context)),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#context !== null) this.#nft.nft_ctx_free(this.#context);
+    this.#context = null;
+  }
 }
 
 /** Runs the program `nft`. @throws {OpError} when it is missing */

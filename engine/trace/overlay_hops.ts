@@ -241,6 +241,7 @@ function outer(one: Walk, vtep: TraceLink, remote: Ip, peer: TracePeer | undefin
     });
   }
   const size = one.sender?.mtu ?? vtep.mtu;
+  one.outer = { port, remote, src: one.packet.src, dst: one.packet.dst };
   if (
     !outerRules(one, { src: local ?? answer.src ?? remote, dst: remote, port, dev: answer.dev })
   ) {

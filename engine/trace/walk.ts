@@ -15,6 +15,7 @@
 import { familyOf, type Ip } from "../ip.ts";
 import { type HookResult, runHook, type TracePacket } from "./evaluate.ts";
 import type { RouteAnswer } from "./lookup.ts";
+import type { Encapsulated } from "./marked.ts";
 import { deliver } from "./deliver.ts";
 import { leave, peerOf } from "./overlay_hops.ts";
 import type { Hook } from "./rules.ts";
@@ -35,6 +36,8 @@ export class Walk {
   readonly hops: Hop[] = [];
   packet: TracePacket;
   ways = 1;
+  /** What is around the packet when it leaves. */
+  outer: Encapsulated | undefined;
   /** Which of several endpoints is followed. */
   readonly take: number;
   /** The pod that sent it. */
@@ -121,6 +124,7 @@ export function walk(world: TraceWorld, origin: Origin, packet: TracePacket, tak
     ending,
     packet: one.packet,
     ways: one.ways,
+    ...(one.outer === undefined ? {} : { outer: one.outer }),
     ...(next === undefined ? {} : { next }),
   };
 }

@@ -9,6 +9,7 @@ import type { Cidr, Ip } from "../ip.ts";
 import type { Mac } from "../mac.ts";
 import type { PlacedRule, TracePacket } from "./evaluate.ts";
 import type { RouteAnswer, RouteQuestion } from "./lookup.ts";
+import type { Encapsulated } from "./marked.ts";
 import type { TraceTable } from "./rules.ts";
 
 /** A link of the node. */
@@ -117,6 +118,8 @@ export interface Trace {
   readonly packet: TracePacket;
   /** Where a service has several endpoints: how many ways there are. */
   readonly ways: number;
+  /** What is around it when it leaves. */
+  readonly outer?: Encapsulated;
   /** The node that it leaves for. */
   readonly next?: TracePeer;
 }

@@ -4,9 +4,11 @@
  * @module
  */
 
+import { parseListing } from "../../engine/rules/nft_listing.ts";
 import { hasIptables, saveTable } from "../../ffi/iptables_sync.ts";
 import { Kernel } from "../../ffi/kernel.ts";
-import { nft } from "../../ffi/nft.ts";
+import { sendMarked } from "../../ffi/live_trace.ts";
+import { listTable, nft } from "../../ffi/nft.ts";
 import type { TraceTools } from "./tools.ts";
 
 /** They hold the node's netlink socket, and one for each namespace that was asked. */
@@ -22,6 +24,11 @@ export function realTraceTools(): TraceTools {
   return {
     lookUp: (netns, question) =>
       kernelOf(netns).lookUp(netns === undefined ? "host" : "pod", question),
+    ruleText: (table, chain, handle) =>
+      parseListing(listTable(table, undefined, "handles")).get(chain)
+        ?.find((rule) => BigInt(rule.handle) === handle)?.text,
+    token: () => 20_000 + crypto.getRandomValues(new Uint16Array(1))[0]! % 40_000,
+    live: sendMarked,
     ruleset: () => nft("list ruleset\n"),
     iptables: (family, table) => hasIptables(family) ? saveTable(family, table) : undefined,
     [Symbol.dispose]: () => {

@@ -9,6 +9,7 @@ import type { Hop, Trace } from "../../engine/trace/world.ts";
 import type { Finding } from "../finding.ts";
 import { paint, table, type TableOptions, wrap } from "../style.ts";
 import type { Elsewhere, FarHop } from "./elsewhere.ts";
+import { type Live, liveFindings, liveJson, liveText } from "./live.ts";
 import type { End } from "./resolve.ts";
 
 /** One way, and what the node that it leaves for says of the rest. */
@@ -22,6 +23,8 @@ export interface Told {
   readonly to: End;
   /** One for each endpoint of a service; the first is shown whole. */
   readonly traces: readonly Way[];
+  /** What one real packet met. */
+  readonly live?: Live;
 }
 
 /** How it ends, in words. */
@@ -45,7 +48,7 @@ export function endingText({ ending, next, hops, packet, elsewhere }: Way): stri
 }
 
 /** The hops as a table, then how it ends, then what may act. */
-export function traceTable({ traces, from, to }: Told, options: TableOptions): string {
+export function traceTable({ traces, from, to, live }: Told, options: TableOptions): string {
   const [first, ...others] = traces;
   if (first === undefined) return "";
   const far = first.elsewhere;
@@ -72,7 +75,9 @@ export function traceTable({ traces, from, to }: Told, options: TableOptions): s
       }: ${endingText(trace)}`
     ),
   ];
-  return `${heading}${lines}\n${ends.join("\n")}\n${mayAct(first, options)}`;
+  return `${heading}${lines}\n${ends.join("\n")}\n${mayAct(first, options)}${
+    live === undefined ? "" : `\n${liveText(live)}`
+  }`;
 }
 
 type Row = FarHop;
@@ -101,7 +106,7 @@ function mayAct({ hops }: Trace, options: TableOptions): string {
 }
 
 /** The document's own keys. */
-export function traceJson({ from, to, traces }: Told): Record<string, unknown> {
+export function traceJson({ from, to, traces, live }: Told): Record<string, unknown> {
   const end = ({ ip, label, pod, service }: End): Record<string, unknown> => ({
     address: ip,
     label,
@@ -111,6 +116,7 @@ export function traceJson({ from, to, traces }: Told): Record<string, unknown> {
   return {
     from: end(from),
     to: end(to),
+    live: live === undefined ? null : liveJson(live),
     items: traces.map((trace, i) => ({
       endpoint: i,
       ending: trace.ending,
@@ -145,9 +151,9 @@ export function traceJson({ from, to, traces }: Told): Record<string, unknown> {
 }
 
 /** The hops at which packets end, as findings. */
-export function traceFindings({ traces, from, to }: Told): Finding[] {
+export function traceFindings({ traces, from, to, live }: Told): Finding[] {
   const seen = new Set<string>();
-  return traces.flatMap(({ hops, elsewhere }): readonly Finding[] => {
+  const here = traces.flatMap(({ hops, elsewhere }): readonly Finding[] => {
     const hop = hops.at(-1);
     if (hop?.fault === undefined) return elsewhere?.findings ?? [];
     const { id, short, breaks, fix, command } = hop.fault;
@@ -163,4 +169,6 @@ export function traceFindings({ traces, from, to }: Told): Finding[] {
       ...(command === undefined ? {} : { command }),
     }];
   });
+  // Where the way is known to end, a real packet's end is no news.
+  return here.length > 0 || live === undefined ? here : liveFindings(live);
 }

@@ -10,7 +10,10 @@ import { type PodPlaces, podPlaces } from "../pods/pods.ts";
 import { type ProbeFlags, probeFlags } from "../probe_flags.ts";
 
 /** What the command is told. */
-export interface TraceFlags extends CommonFlags, PodPlaces, ProbeFlags {}
+export interface TraceFlags extends CommonFlags, PodPlaces, ProbeFlags {
+  /** Send one packet, and tell where the kernel saw it. */
+  readonly live: boolean;
+}
 
 /** The command. */
 export const trace: InspectCommand = command<TraceFlags, [string, string, string | undefined]>({
@@ -19,6 +22,12 @@ export const trace: InspectCommand = command<TraceFlags, [string, string, string
     flags: {
       ...commonFlags,
       ...podPlaces,
+      live: {
+        kind: "boolean",
+        default: false,
+        withNegated: false,
+        brief: "Also send one such packet, and tell where the kernel saw it; needs --probe",
+      },
       ...probeFlags("Ask the daemon of the node that the packet leaves for, too"),
     },
     aliases: commonAliases,
@@ -47,6 +56,10 @@ export const trace: InspectCommand = command<TraceFlags, [string, string, string
       "SRC and DST: a pod of this node (name, namespace/name, address), an address, `node` for this",
       "node, a node's name from its lease, a service in kube-proxy's rules. A packet for another node",
       "ends where it leaves this one; with --probe the daemon there (twill's) is asked for the rest.",
+      "",
+      "--live (with --probe) sends one real packet from the pod or the node: an echo request, a TCP SYN,",
+      "an empty UDP datagram. A table of rules makes the kernel tell where it comes by; the table is",
+      "this program's own, and goes with it even if it is killed.",
       "",
       "Needs root. Exit code: 0 it arrives or leaves as it should, 1 it ends on this node, 2 wrong",
       "usage, 3 cannot tell.",

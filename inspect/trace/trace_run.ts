@@ -4,8 +4,10 @@
  * @module
  */
 
-import { networkOf } from "../../engine/ip.ts";
-import { walk } from "../../engine/trace/walk.ts";
+import { familyOf, networkOf } from "../../engine/ip.ts";
+import type { TracePacket } from "../../engine/trace/evaluate.ts";
+import type { MarkedPacket } from "../../engine/trace/marked.ts";
+import { type Origin, walk } from "../../engine/trace/walk.ts";
 import type { Trace } from "../../engine/trace/world.ts";
 import { Exit, type InspectContext } from "../context.ts";
 import { gather } from "../gather.ts";
@@ -14,6 +16,7 @@ import type { Overlay } from "../overlay.ts";
 import { gatherPods } from "../pods/gather.ts";
 import { joinPods } from "../pods/join.ts";
 import { give } from "../report.ts";
+import { type Live, liveOf } from "./live.ts";
 import { elsewhereUrl, readElsewhere } from "./elsewhere.ts";
 import { endingText, type Told, traceFindings, traceJson, traceTable, type Way } from "./render.ts";
 import { type Names, parsePort, question, resolve, UnknownWord } from "./resolve.ts";
@@ -43,9 +46,12 @@ export async function run(
   port?: string,
 ): Promise<void> {
   try {
+    if (flags.live && !flags.probe) {
+      throw new UnknownWord("--live sends a packet: say so with --probe");
+    }
     const wanted = port === undefined ? undefined : parsePort(port);
     using tools = await this.traceTools();
-    const { names, overlay, notes, commands } = await look(this, flags, tools);
+    const { names, overlay, notes, commands, links } = await look(this, flags, tools);
     const [from, to] = [resolve(src, names, undefined), resolve(dst, names, wanted)];
     const { origin, packet } = question(names.world, from, to, wanted);
     const here: Trace[] = [];
@@ -55,7 +61,8 @@ export async function run(
     }
     const unasked: string[] = [];
     const traces = flags.probe ? await askOthers(this, flags, here, unasked) : here;
-    const told: Told = { from, to, traces };
+    const live = flags.live ? await send(tools, origin, packet, here[0]!, links) : undefined;
+    const told: Told = { from, to, traces, ...(live === undefined ? {} : { live }) };
     const { tables } = names.world;
     await give(this, flags, {
       kind: "trace",
@@ -78,6 +85,41 @@ export async function run(
     this.process.stderr.write(`twill inspect trace: ${e.message}\n`);
     this.process.exitCode = Exit.usage;
   }
+}
+
+/** Sends the packet for real. @throws {UnknownWord} when that cannot be done from here */
+async function send(
+  tools: TraceTools,
+  origin: Origin,
+  { src, dst, protocol, dport }: TracePacket,
+  { outer }: Trace,
+  links: ReadonlyMap<number, string>,
+): Promise<Live> {
+  const netns = origin.kind === "pod" ? origin.pod.netns : undefined;
+  if (origin.kind === "link" || origin.kind === "pod" && netns === undefined) {
+    throw new UnknownWord("--live can send from a pod of this node, and from this node itself");
+  }
+  if (protocol !== "tcp" && protocol !== "udp" && protocol !== "icmp") {
+    throw new UnknownWord(`--live can send tcp, udp and icmp, not ${protocol}`);
+  }
+  const marked: MarkedPacket = {
+    src,
+    dst,
+    protocol,
+    token: tools.token(),
+    ...(dport === undefined ? {} : { dport }),
+  };
+  // The inner addresses of IPv6 are not looked for.
+  const around = familyOf(dst) === 4 && outer !== undefined && familyOf(outer.remote) === 4
+    ? outer
+    : undefined;
+  const result = await tools.live(netns, marked, around);
+  return liveOf(
+    marked,
+    result,
+    (index) => links.get(index) ?? `if${index}`,
+    (table, chain, handle) => tools.ruleText(table, chain, handle),
+  );
 }
 
 /** How long a daemon may take, ms. */
@@ -117,6 +159,8 @@ async function look(
   readonly overlay: Overlay;
   readonly notes: readonly string[];
   readonly commands: readonly string[];
+  /** Names of the node's links by their numbers. */
+  readonly links: ReadonlyMap<number, string>;
 }> {
   const overlay = await gather(context, {
     subnetFile: flags.subnetFile,
@@ -145,6 +189,7 @@ async function look(
       ...(typeof tables === "string" ? [`Rules are not known: ${tables}; run as root`] : []),
     ],
     commands: knowledgeCommands(flags, known),
+    links: new Map(sources.host.map(({ index, name }) => [index, name])),
   };
 }
 

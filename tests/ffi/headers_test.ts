@@ -38,6 +38,7 @@ import {
   RTMSG,
 } from "../../ffi/netlink/route.ts";
 import { SocketOption } from "../../ffi/netlink/socket.ts";
+import { NftTrace } from "../../ffi/nft_trace.ts";
 import * as tc from "../../ffi/netlink/traffic_control.ts";
 import { CLONE_NEWNET, O_RDONLY_CLOEXEC } from "../../ffi/netns.ts";
 import { Af, Rtm } from "../../ffi/requests.ts";
@@ -289,6 +290,7 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
   "NTF_*": constants("NTF_", NeighbourFlag),
   "errno": constants("", Errno),
   "socket options": constants("", SocketOption),
+  "packets that are traced": constants("", NftTrace),
   "single numbers": [
     ["CLONE_NEWNET", CLONE_NEWNET],
     ["O_RDONLY | O_CLOEXEC", O_RDONLY_CLOEXEC],
@@ -325,6 +327,8 @@ const PROGRAM = `
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/neighbour.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netlink.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>

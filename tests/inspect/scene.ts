@@ -272,6 +272,9 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
         lookUp: (netns, { to }) => netns === undefined ? wayTo(facts, to) : podWay(to),
         ruleset: () => "",
         iptables: () => undefined,
+        ruleText: () => undefined,
+        token: () => 20_000,
+        live: () => Promise.reject(new Error("a packet was sent")),
         [Symbol.dispose]: () => {},
         ...scene.asked,
       });

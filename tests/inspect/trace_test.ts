@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Fact } from "../../engine/fact.ts";
 import { parseIp } from "../../engine/ip.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
+import type { TraceEvent } from "../../engine/trace/marked.ts";
 import type { TraceTools } from "../../inspect/trace/tools.ts";
 import { FACTS, FILES } from "./check_scene.ts";
 import { nodeOf, podParts } from "./pods_scene.ts";
@@ -319,6 +320,65 @@ Deno.test("trace: without --probe nobody is asked", async () => {
     throw new Error("a packet was sent");
   };
   assert.equal((await inspect("trace web 10.244.2.7 80", { ...node(), tools: { page } })).code, 0);
+});
+
+const OWN = "inet twill-trace-1";
+const event = (id: number, chain: string, more: Partial<TraceEvent> = {}): TraceEvent => ({
+  id,
+  table: OWN,
+  chain,
+  kind: "policy",
+  verdict: "accept",
+  ...more,
+});
+
+/** What the kernel told of a packet, and how it is said. */
+const LIVE: Readonly<Record<string, readonly [events: readonly TraceEvent[], answered: boolean]>> =
+  {
+    "seen everywhere and answered": [[
+      event(7, "begin-prerouting", { kind: "rule", verdict: "continue", iif: 5 }),
+      event(7, "seen-prerouting", { iif: 5 }),
+      event(7, "seen-forward", { iif: 5, oif: 9 }),
+      event(7, "seen-postrouting", { oif: 9 }),
+      event(8, "begin-output", { kind: "rule", verdict: "continue", oif: 2 }),
+      event(8, "seen-postrouting", { oif: 2 }),
+    ], true],
+    "dropped by a rule": [[
+      event(7, "seen-prerouting", { iif: 5 }),
+      event(7, "c", { table: "inet fw", kind: "rule", verdict: "drop", handle: 4n }),
+    ], false],
+    "dropped by a policy": [[
+      event(7, "seen-prerouting", { iif: 5 }),
+      event(7, "c", { table: "ip fw", verdict: "drop" }),
+    ], false],
+    "no answer": [[event(7, "seen-postrouting", { oif: 9 })], false],
+    "seen nowhere": [[], false],
+  };
+
+for (const [name, [events, answered]] of Object.entries(LIVE)) {
+  Deno.test(`trace --live: ${name}`, async (t) => {
+    const live: TraceTools["live"] = () => Promise.resolve({ table: OWN, events, answered });
+    const ruleText: TraceTools["ruleText"] = (_table, _chain, handle) => `rule ${handle} drop`;
+    const on = {
+      ...node({ asked: () => ({ live, ruleText }) }),
+      tools: { page: async () => await far("shop") },
+    };
+    const outcome = await inspect("trace web 10.244.2.7 80 --live --probe", on);
+    assert.equal(outcome.code, answered ? 0 : 1);
+    const at = outcome.stdout.indexOf("live:");
+    await t.assertSnapshot(outcome.stdout.slice(at));
+    const { stdout } = await inspect("trace web 10.244.2.7 80 --live --probe -o json", on);
+    assert.deepEqual(errors(load("inspect_trace.json"), JSON.parse(stdout), "trace"), []);
+  });
+}
+
+Deno.test("trace --live: sends only with --probe, and only from here", async () => {
+  const without = await inspect("trace web 10.244.2.7 --live", node());
+  assert.deepEqual([without.code, without.stdout], [2, ""]);
+  assert.match(without.stderr, /say so with --probe/);
+  const elsewhere = await inspect("trace 10.244.2.7 web --live --probe", node());
+  assert.equal(elsewhere.code, 2);
+  assert.match(elsewhere.stderr, /can send from a pod of this node/);
 });
 
 const WRONG: Readonly<Record<string, RegExp>> = {

@@ -255,6 +255,82 @@ async function vethOf(): Promise<string> {
   return JSON.parse(stdout).items[0].veth;
 }
 
+interface Live {
+  readonly seen: readonly { hook: string; iif: string | null; oif: string | null }[];
+  readonly dropped: { table: string; chain: string; rule: string } | null;
+  readonly answered: boolean;
+}
+
+async function live(...words: readonly string[]): Promise<Live & { readonly code: number }> {
+  const flags = ["--live", "--probe", `--health-port=${HEALTH_PORT}`, "-o", "json"];
+  const { code, stdout, stderr } = await worker.exec([
+    "twill",
+    "inspect",
+    "trace",
+    ...words,
+    ...flags,
+  ]);
+  assert.ok(code === 0 || code === 1, `exit status ${code}\n${stdout}${stderr}`);
+  return { ...JSON.parse(stdout).live, code };
+}
+
+const hooks = ({ seen }: Live): string[] =>
+  seen.map(({ hook, iif, oif }) => [hook, iif ?? "-", oif ?? "-"].join(" "));
+
+onLab("--live: a packet is seen at each hook, inside VXLAN too, and answered", async () => {
+  for (const port of [[], ["tcp/80"]]) {
+    const told = await live("web", api.ip, ...port);
+    assert.deepEqual(hooks(told), [
+      "prerouting cni0 -",
+      "forward cni0 flannel.1",
+      "postrouting cni0 flannel.1",
+      "outer-output - eth0",
+      "outer-postrouting flannel.1 eth0",
+    ]);
+    assert.deepEqual([told.answered, told.dropped, told.code], [true, null, 0]);
+  }
+  const bridged = await live("web", shop.ip);
+  assert.deepEqual(hooks(bridged), [
+    "prerouting cni0 -",
+    "forward cni0 cni0",
+    "postrouting - cni0",
+  ]);
+  assert.equal(bridged.answered, true);
+  const own = await live("node", api.ip);
+  assert.equal(own.seen[0]?.hook, "output");
+  assert.equal(own.answered, true);
+});
+
+onLab("--live: a drop is named with its rule, and no table is left, whatever happens", async () => {
+  await sh(worker, table("forward", `ip daddr ${api.ip} meta length > 1 drop`));
+  try {
+    const told = await live("web", api.ip);
+    assert.deepEqual(told.dropped, {
+      table: "inet seeded",
+      chain: "c",
+      rule: `ip daddr ${api.ip} meta length > 1 drop`,
+    });
+    assert.deepEqual([told.answered, told.code], [false, 1]);
+    // Killed while it waits for the answer.
+    await worker.exec([
+      "timeout",
+      "-s",
+      "KILL",
+      "0.7",
+      "twill",
+      "inspect",
+      "trace",
+      "web",
+      api.ip,
+      "--live",
+      "--probe",
+    ]);
+  } finally {
+    await sh(worker, "nft delete table inet seeded");
+  }
+  assert.doesNotMatch(await worker.must(["nft", "list", "tables"]), /twill-trace/);
+});
+
 onLab("the daemon is stopped: faults stay", async () => {
   const snapshot = "/var/lib/twill/snapshot.json";
   await until("leases are remembered", () => worker.read(snapshot)?.includes(worker2.address));
