@@ -23,7 +23,11 @@ export function daemonRows(view: StatusView): {
   return {
     daemon: daemonRow(view),
     store: storeRow(view),
-    rest: daemon === undefined ? [] : [passRow(daemon, now), pluginsRow(daemon, now)],
+    rest: daemon === undefined ? [] : [
+      passRow(daemon, now),
+      pluginsRow(daemon, now),
+      policyRow(daemon),
+    ],
   };
 }
 
@@ -124,4 +128,34 @@ function pluginsRow({ plugins, instance }: NodeStatus, now: number): StatusRow {
     breaks: "nothing: pods start and end, but each call starts the whole program, which is slower",
     fix: REMEDIES[reason ?? ""] ?? "see the daemon's log",
   }]);
+}
+
+function policyRow({ policy }: NodeStatus): StatusRow {
+  const { state, reasons, policies, isolated, faults } = policy;
+  const why = reasons.length === 0 ? "" : `: ${reasons.join("; ")}`;
+  if (state === "off") return info("policy", `NetworkPolicy is not enforced here${why}`);
+  const findings: Finding[] = faults.map((fault) => ({
+    id: "policy-unenforceable",
+    subject: fault.policy,
+    short: "cannot be enforced",
+    what: `this NetworkPolicy cannot be enforced as it is written: ${fault.reason}`,
+    breaks: "its pods are closed until it is corrected",
+    fix: "correct or delete it:",
+    command: `kubectl edit networkpolicy -n ${fault.policy.replace("/", " ")}`,
+  }));
+  if (state === "degraded") {
+    findings.unshift({
+      id: "policy-degraded",
+      subject: "policy",
+      short: "degraded",
+      what: `NetworkPolicy is not followed any more${why}`,
+      breaks: "what was enforced still is; changes of policies and pods are not",
+      fix: "see the daemon's log",
+    });
+  }
+  return row(
+    "policy",
+    `${state}: ${policies} policies, ${isolated} pods of this node isolated${why}`,
+    findings,
+  );
 }

@@ -57,6 +57,7 @@ Deno.test("status: a node of flannel is judged by its kernel alone", async () =>
 });
 
 const down = vtep().map((fact) => fact.kind === "up" ? { ...fact, up: false } : fact);
+const POLICY = { ...DAEMON.policy, state: "on", policies: 3, isolated: 1 } as const;
 const left = { "another build": 3, "another netns": 1 };
 
 const FAULTS: Readonly<Record<string, readonly [scene: Scene, findings: readonly string[]]>> = {
@@ -116,6 +117,21 @@ const FAULTS: Readonly<Record<string, readonly [scene: Scene, findings: readonly
     },
     ["plugins plugins-not-served"],
   ],
+  "policies are not followed": [
+    { ...WELL, status: answers({ ...DAEMON, policy: { ...POLICY, state: "degraded" } }) },
+    ["policy policy-degraded"],
+  ],
+  "a policy cannot be enforced": [
+    {
+      ...WELL,
+      status: answers({
+        ...DAEMON,
+        policy: { ...POLICY, faults: [{ policy: "default/p", reason: "endPort without port" }] },
+      }),
+    },
+    ["default/p policy-unenforceable"],
+  ],
+  "policies are enforced": [{ ...WELL, status: answers({ ...DAEMON, policy: POLICY }) }, []],
   "some calls are left to the client": [
     { ...WELL, status: answers({ ...DAEMON, plugins: { listening: true, served: 1, left } }) },
     [],
