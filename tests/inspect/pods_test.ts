@@ -139,3 +139,13 @@ Deno.test("pods: a node without pods", async () => {
   });
   assert.deepEqual(outcome, { code: 0, stdout: "", stderr: "No pods on this node\n" });
 });
+
+Deno.test("pods: a pair of another network whose index is that of a pod's device here", async () => {
+  const node = nodeOf(WEB);
+  const strange = linkView({ index: 3, name: "eth0", peer: 102 });
+  const outcome = await inspect("pods -o name", {
+    files: { ...node.files, "/run/netns/strange": "" },
+    namespaces: { ...node.namespaces, "/run/netns/strange": [strange] },
+  });
+  assert.equal(outcome.stdout, "default/web\n");
+});

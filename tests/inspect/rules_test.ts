@@ -111,6 +111,10 @@ const HAZARDS: Readonly<
     },
     [],
   ],
+  "a return in a base chain, before its policy": [
+    { nft: OURS + base("ip filter", "forward", "filter", "ip saddr 10.244.0.0/16 return", "drop") },
+    ["ip filter c drops-pods"],
+  ],
   "a drop of what only may be a pod's packet": [
     { nft: OURS + base("ip filter", "forward", "filter", "tcp dport 25 drop\nip daddr @bad drop") },
     [],
