@@ -10,6 +10,7 @@
 import { messageOf, OpError } from "../engine/errors.ts";
 import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
 import { notify } from "../ffi/notify.ts";
+import { keepNetfilter } from "../ffi/netfilter.ts";
 import { Poller } from "../ffi/poll.ts";
 import { versionLine } from "../version.ts";
 import { ConflistFile } from "./conflist_file.ts";
@@ -66,6 +67,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
   }
   log.info("Starting", { version: versionLine() });
   using _alone = holdInstance(flags.instance);
+  keepNetfilter();
   const memory = new MemoryFile(statePath(flags, "snapshot", ".json"));
   await using store = new RememberingStore(await openStore(flags, log), memory, log);
   log.info(`Created subnet manager: ${store.name}`);

@@ -9,6 +9,7 @@
 import { ErrorCode, OpError } from "../engine/errors.ts";
 import type { Family } from "../engine/ip.ts";
 import { Errno, errnoText } from "./errno.ts";
+import { Kept } from "./kept.ts";
 import {
   connectionKey,
   ConntrackMessage,
@@ -26,15 +27,31 @@ import {
   writeNftObject,
 } from "./netlink/netfilter.ts";
 import { NetlinkSocket } from "./netlink/socket.ts";
+import { keepNftContext } from "./nft.ts";
 
 export type { NftObject } from "./netlink/netfilter.ts";
 
 /** `IPPROTO_UDP`, linux/in.h. */
 const UDP = 17;
 
+const kept = new Kept<NetlinkSocket>();
+
+/** Keeps what is open of netfilter in the calling thread's namespace: for a process that lives long. */
+export function keepNetfilter(): void {
+  kept.keep();
+  keepNftContext();
+}
+
 /** Netfilter of the calling thread's network namespace, as it was when this was made. */
 export class Netfilter implements Disposable {
-  readonly #socket = new NetlinkSocket(NETLINK_NETFILTER);
+  readonly #stack = new DisposableStack();
+  readonly #socket: NetlinkSocket;
+
+  /** @throws {OpError} when the socket cannot be made. */
+  constructor() {
+    const make = (): NetlinkSocket => new NetlinkSocket(NETLINK_NETFILTER);
+    this.#socket = kept.get(make) ?? this.#stack.use(make());
+  }
 
   /**
    * Whether nf_tables holds any of these. A kernel that answers anything but "yes" holds none.
@@ -112,7 +129,7 @@ export class Netfilter implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#socket[Symbol.dispose]();
+    this.#stack.dispose();
   }
 }
 

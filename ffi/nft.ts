@@ -8,6 +8,7 @@
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import { type Listing, parseListing } from "../engine/rules/nft_listing.ts";
 import { cString } from "./libc.ts";
+import { Kept } from "./kept.ts";
 import { MemoryFile } from "./memory_file.ts";
 
 /** nftables/libnftables.h. */
@@ -62,9 +63,19 @@ function nftLibrary(): NftRunner | undefined {
   const symbols = library();
   if (symbols === undefined) return undefined;
   return (commands, detail) => {
+    // A context reads rules again when they were changed; counters change without.
+    const shared = detail === "counts" ? undefined : kept.get(() => new NftContext());
+    if (shared !== undefined) return shared.run(commands, detail);
     using context = new NftContext();
     return context.run(commands, detail);
   };
+}
+
+const kept = new Kept<NftContext>();
+
+/** Keeps the context of the calling thread's namespace: for a process that lives long. */
+export function keepNftContext(): void {
+  kept.keep();
 }
 
 let opened: Libnftables | undefined;
