@@ -55,6 +55,8 @@ export class KernelWatch implements Disposable {
    * @param pass returns the changes that it made.
    */
   during<T extends { readonly changes: readonly Change[] }>(pass: () => T): T {
+    // Devices that came since the last pass: what happens on them from now on is heard.
+    this.#learnIndexes();
     // What came before the pass is seen by the pass.
     this.#during = [];
     this.#events.drain();
