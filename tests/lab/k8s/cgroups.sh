@@ -66,14 +66,19 @@ join_group() {
   done
 }
 
-# drop_groups FOLDER: all groups of the lab. They are empty at last when the last process is gone.
+# drop_groups FOLDER: all groups of the lab. They are empty at last when the last process is gone;
+# false when some are not.
 drop_groups() {
-  local at try
+  local at try left=0
   for at in $(hierarchies "$1"); do
     for ((try = 0; try < 50; try++)); do
       [[ -d $at/$group ]] || break
       find "$at/$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
     done
-    [[ ! -d $at/$group ]] || printf 'left: %s\n' "$at/$group" >&2
+    if [[ -d $at/$group ]]; then
+      printf 'left: %s\n' "$at/$group" >&2
+      left=1
+    fi
   done
+  return "$left"
 }

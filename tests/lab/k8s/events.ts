@@ -47,10 +47,33 @@ async function podRoutes(node: KubeNode): Promise<string[]> {
     .map((line) => line.split(" ")[0] ?? "").toSorted();
 }
 
-/** A node joins: all know it, and its pods reach those of others. */
+/** Where nodes have their network configuration list. */
+const CONFLIST = "/etc/cni/net.d/10-flannel.conflist";
+
+/**
+ * A node joins that gets its podCIDR late. Until then it is not ready, its daemon says what it waits
+ * for, and no runtime is told of a network. Then all know it, and its pods reach those of others.
+ */
 export async function nodeJoins(cluster: Cluster, known: RunningPod): Promise<KubeNode> {
+  await cluster.plane.stop("kcm");
   const node = await cluster.addNode();
+  try {
+    await until("its daemon waits for a podCIDR", async () => {
+      return /pod cidr not assigned/.test(await asks(node, "/readyz"));
+    }, { every: 100, explain: () => node.tail("twill") });
+    assert.equal(node.read(CONFLIST), undefined, "a list before there is a network");
+    await until("an event of the node says so", async () => {
+      const events = await cluster.list("events");
+      return events.some(({ reason, message }) =>
+        reason === "NetworkNotReady" && /pod cidr not assigned/.test(String(message))
+      );
+    }, { every: 200 });
+    assert.match(await cluster.kubectl(["get", "node", node.name]), / NotReady /);
+  } finally {
+    await cluster.plane.start("kcm");
+  }
   await cluster.nodesReady();
+  assert.ok(node.read(CONFLIST) !== undefined);
   await routesAgree(cluster);
   await cluster.apply(pod({ name: node.name, node: node.name }));
   const { [node.name]: there } = await cluster.pods(node.name);

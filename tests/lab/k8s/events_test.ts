@@ -29,6 +29,16 @@ const WRONG = ["flannel.alpha.coreos.com/public-ip=192.0.2.1"];
 /** Rights without which there is no work for the daemon. */
 const NEEDED = [["nodes", "list"], ["nodes", "watch"], ["nodes/status", "patch"]] as const;
 
+/** Rights without which some news is missing, and nothing else. */
+const USEFUL = [
+  ["nodes", "get"],
+  ["pods", "get"],
+  ["pods", "list"],
+  ["pods", "watch"],
+  ["events", "create"],
+  ["events", "patch"],
+] as const;
+
 const network = new TwillService();
 let cluster: Cluster;
 let pods: Map<KubeNode, RunningPod>;
@@ -116,6 +126,22 @@ event("a right is missing: the daemon says which, and goes on when it is there",
     await giveRights(cluster);
     await daemonReady(node);
   }
+  for (const right of full ? USEFUL : USEFUL.slice(0, 2)) {
+    await giveRights(cluster, right);
+    await node.must(["systemctl", "restart", "twill"]);
+    await daemonReady(node);
+  }
+  await giveRights(cluster);
+});
+
+event("a kubelet's kubeconfig is known for what it is", async () => {
+  const node = cluster.node("node3");
+  await node.must(["systemctl", "stop", "twill"]);
+  const config = `--kubeconfig-file=${cluster.plane.kubeconfig(node.name)}`;
+  const tried = await node.exec(["timeout", "8", "twill", "daemon", "--kube-subnet-mgr", config]);
+  await node.must(["systemctl", "start", "twill"]);
+  assert.match(tried.stderr + tried.stdout, /This is a kubelet's credential/);
+  await daemonReady(node);
 });
 
 event("many pods come and go at once", async () => {

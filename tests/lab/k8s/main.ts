@@ -1,6 +1,7 @@
 /**
  * A cluster to work in by hand, for `tools/lab k8s up`: builds it and keeps it until it is ended.
- * Serves `/smoke` on a socket in the lab's folder: runs the smoke test, one line for each check.
+ * Serves two things on a socket in the lab's folder: `/smoke`, the smoke test with one line for each
+ * check, and `/end`.
  *
  * @module
  */
@@ -67,9 +68,14 @@ async function main(): Promise<void> {
     network: network({ Backend: { Type: backend } }),
   });
   print(await cluster.kubectl(["get", "nodes", "-o", "wide"]));
+  const ending = new AbortController();
   const server = Deno.serve(
-    { transport: "unix", path: `${FOLDER}/control.sock`, onListen: () => {} },
-    () => new Response(report(cluster)),
+    { path: `${FOLDER}/control.sock`, onListen: () => {}, signal: ending.signal },
+    ({ url }) => {
+      if (url.endsWith("/smoke")) return new Response(report(cluster));
+      ending.abort();
+      return new Response("it ends\n");
+    },
   );
   const status = Deno.env.get("TWILL_LAB_STATUS");
   if (status) Deno.writeTextFileSync(status, "0\n");

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { Cluster, type ClusterOptions } from "./cluster.ts";
-import { TwillDaemonSet, TwillService } from "./networks.ts";
+import { Flannel, TwillDaemonSet, TwillService } from "./networks.ts";
 import { smoke } from "./smoke.ts";
 
 const full = Deno.env.get("TWILL_FULL") === "1";
@@ -67,6 +67,15 @@ for (const { name, as, settings = [], gate = false, ...options } of VARIANTS) {
   Deno.test(`k8s: twill as a ${as}, ${name}: passes the smoke test`, async () => {
     const network = as === "file" ? new TwillService(settings) : new TwillDaemonSet(settings);
     await using cluster = await Cluster.create({ nodes: 2, ...options, network });
+    assert.deepEqual(await smoke(cluster), []);
+  });
+}
+
+if (full) {
+  Deno.test("k8s: a node with flannel joins nodes with twill: passes the smoke test", async () => {
+    await using cluster = await Cluster.create({ nodes: 2, network: new TwillService() });
+    await cluster.addNode(new Flannel());
+    await cluster.nodesReady();
     assert.deepEqual(await smoke(cluster), []);
   });
 }
