@@ -59,6 +59,8 @@ export interface InspectContext extends CommandContext {
   readonly changes: (signal: AbortSignal, paths: readonly string[]) => AsyncIterable<void>;
   /** As `Date.now()`. */
   readonly now: () => number;
+  /** The locale is UTF-8: more than ASCII can be shown. */
+  readonly unicode: boolean;
   /** Colours are welcome, unless a flag says otherwise. */
   readonly colour: boolean;
   /** Columns of the terminal; absent when stdout is none: then nothing is wrapped. */

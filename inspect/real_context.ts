@@ -39,9 +39,15 @@ export function realContext(): InspectContext {
       yield* (await import("./changes.ts")).changes(signal, paths, has("CAP_NET_ADMIN"));
     },
     now: Date.now,
+    unicode: /utf-?8/i.test(locale()),
     colour,
     ...(width === undefined ? {} : { width }),
   };
+}
+
+/** The locale of characters: the first of these variables that says anything counts, POSIX §8.2. */
+function locale(): string {
+  return Deno.env.get("LC_ALL") || Deno.env.get("LC_CTYPE") || Deno.env.get("LANG") || "";
 }
 
 function columns(): number | undefined {

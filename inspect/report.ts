@@ -100,6 +100,19 @@ function commandLines({ commands }: Report): string {
   return commands.map((line) => `$ ${line}\n`).join("");
 }
 
+/** Gives out, in a form that only one command has; all else that the report says is for stderr. */
+export function giveForm(
+  context: InspectContext,
+  showCommands: boolean,
+  report: Report,
+  form: string,
+): void {
+  const problems = renderFindings(report.findings, { colour: false, ...width(context) });
+  const lines = showCommands ? commandLines(report) : "";
+  const err = [lines, ...report.notes.map((note) => `${note}\n`), problems].join("");
+  write(context, report, { out: form, err });
+}
+
 function write({ process }: InspectContext, report: Report, { out, err }: Text): void {
   process.stdout.write(out);
   process.stderr.write(err);

@@ -29,7 +29,7 @@ export function statusRows(view: StatusView): StatusRow[] {
     daemon.daemon,
     row("subnet", subnetWords(overlay), others),
     info("backend", backendWords(view)),
-    row("mtu", mtuWords(overlay), mtu),
+    mtuRow(overlay, mtu),
     ...deviceRows(overlay, devices),
     peersRow(view, devices),
     daemon.store,
@@ -92,10 +92,12 @@ function backendWords({ overlay, known }: StatusView): string {
 const HEADERS = { 4: "IPv4 20", 6: "IPv6 40" } as const;
 
 /** The sum that users do on paper, with this node's numbers. */
-function mtuWords(overlay: Overlay): string {
+function mtuRow(overlay: Overlay, findings: readonly Finding[]): StatusRow {
   const pods = overlay.file.kind === "read" ? overlay.file.env.mtu : undefined;
   const sums = overlay.vteps.filter(({ foreign }) => !foreign).map((vtep) => sum(overlay, vtep));
-  return [...sums, ...(pods === undefined ? [] : [`pods ${pods}`])].join("; ") || "unknown";
+  const parts = [...sums, ...(pods === undefined ? [] : [`pods ${pods}`])];
+  if (parts.length === 0) return unknown("mtu", "no overlay device, and no subnet file");
+  return row("mtu", parts.join("; "), findings);
 }
 
 function sum({ facts }: Overlay, { name, family, underlay, mtu }: Vtep): string {

@@ -208,6 +208,8 @@ export interface Scene {
   readonly tools?: Partial<CheckTools>;
   /** What `trace` asks; default: no rules, and the routes of the facts. */
   readonly asked?: Partial<TraceTools>;
+  /** The locale is UTF-8; default: it is. */
+  readonly unicode?: boolean;
   readonly colour?: boolean;
   readonly width?: number;
 }
@@ -293,6 +295,7 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       }
     },
     now: () => scene.now ?? NOW,
+    unicode: scene.unicode ?? true,
     colour: scene.colour ?? false,
     ...(scene.width === undefined ? {} : { width: scene.width }),
   };

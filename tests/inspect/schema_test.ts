@@ -66,6 +66,7 @@ for (
     "pods",
     "rules --all",
     "check",
+    "diagram",
   ]
 ) {
   const [kind] = command.split(" ");

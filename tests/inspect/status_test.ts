@@ -157,7 +157,9 @@ Deno.test("status: what the plugins' calls were left for is told with what to do
   assert.match(stdout, /to do: {2}the plugins are of another build .*: run twill install again/);
 });
 
-Deno.test("status: an empty machine says what is missing", async () => {
+Deno.test("status: an empty machine says what is missing, and calls nothing of it ok", async () => {
+  const { stdout } = await inspect("status", { facts: [], files: {} });
+  assert.match(stdout, /^mtu +unknown +no overlay device, and no subnet file$/m);
   const outcome = await inspect("status -o json", { facts: [], files: {} });
   assert.deepEqual(findings(outcome), ["/run/flannel/subnet.env no-subnet-file"]);
   assert.equal(outcome.code, 1);
