@@ -255,7 +255,18 @@ class Run {
         return inRanges(ip, match.ranges) !== match.not;
       }
       case "protocol":
-        return match.names.includes(protocol) !== match.not;
+        return match.names.some((name) => isProtocol(name, this.packet)) !== match.not;
+      case "tuple":
+        return match.elements.has(match.fields.map((field) => this.#value(field)).join(" . ")) !==
+          match.not;
+      case "connection-mark":
+        return (match.value === 0) !== match.not;
+      case "direction":
+        return (match.name === "original") !== match.not;
+      case "icmp-type":
+        if (protocol !== "icmp" || match.family !== familyOf(dst)) return false;
+        // What is asked about is a ping.
+        return match.names.includes("echo-request") !== match.not;
       case "port": {
         const port = match.side === "source" ? sport : dport;
         if (port === undefined) {
@@ -287,6 +298,12 @@ class Run {
         return "unknown";
     }
   }
+}
+
+/** ICMP has another name, and another number, in IPv6. */
+function isProtocol(name: string, { protocol, dst }: TracePacket): boolean {
+  if (protocol !== "icmp" || familyOf(dst) === 4) return name === protocol;
+  return name === "icmpv6" || name === "ipv6-icmp";
 }
 
 function named(pattern: string, name: string): boolean {

@@ -14,7 +14,8 @@ export function splitElements(text: string): string[] {
 }
 
 /** What may stand behind an element. */
-const EXTRAS = / (?:comment "[^"]*"|timeout \S+|expires \S+|counter(?: packets \d+ bytes \d+)?)/g;
+export const EXTRAS =
+  / (?:comment "[^"]*"|timeout \S+|expires \S+|counter(?: packets \d+ bytes \d+)?)/g;
 
 /** The elements of a set as ranges of addresses; undefined when they are something else. */
 export function addressSet(elements: readonly string[]): IpRange[] | undefined {

@@ -5,7 +5,7 @@
  */
 
 import { destinationOf } from "./iptables_read.ts";
-import { addressSet, readMap, splitElements } from "./nft_elements.ts";
+import { addressSet, EXTRAS, readMap, splitElements } from "./nft_elements.ts";
 import type { Named } from "./nft_read.ts";
 import { readNumberRange } from "./ranges.ts";
 import { type Action, ALL_BITS, type Field, type Match, type TraceRule } from "./rules.ts";
@@ -97,6 +97,7 @@ class Reader {
       case "counter":
         this.#at++;
         if (this.#take("packets")) this.#at += 3;
+        if (this.#take("name")) this.#at++;
         return true;
       case "comment":
         this.#at += 2;
@@ -123,6 +124,8 @@ class Reader {
         return true;
     }
     if (this.#take("meta", "mark", "set")) return this.#setMark();
+    // The mark of a connection changes nothing for its first packet.
+    if (this.#take("ct", "mark", "set")) return this.#markConnection();
     return this.#map();
   }
 
@@ -161,12 +164,21 @@ class Reader {
     return true;
   }
 
+  /** `ct mark set ct mark & MASK | VALUE`, or any such sum. */
+  #markConnection(): boolean {
+    do {
+      if (!(this.#take("ct", "mark") || this.#take("meta", "mark"))) numberOf(this.#next());
+    } while (this.#take("&") || this.#take("|") || this.#take("^"));
+    this.actions.push({ kind: "continue" });
+    return true;
+  }
+
   /** `FIELD [. FIELD …] vmap @NAME`, `numgen random mod N vmap { … }`. */
   #map(): boolean {
     const start = this.#at;
     const fields: Field[] = [];
     do {
-      const field = this.#field();
+      const field = this.#field(fields.length > 0);
       if (field === undefined) {
         this.#at = start;
         return false;
@@ -174,6 +186,7 @@ class Reader {
       fields.push(field);
     } while (this.#take("."));
     if (!this.#take("vmap")) {
+      if (fields.length > 1) return this.#tuple(fields);
       this.#at = start;
       return false;
     }
@@ -186,9 +199,19 @@ class Reader {
     return true;
   }
 
-  #field(): Field | undefined {
-    if (this.#take("ip", "saddr") || this.#take("ip6", "saddr")) return "saddr";
-    if (this.#take("ip", "daddr") || this.#take("ip6", "daddr")) return "daddr";
+  /** `FIELD . FIELD @NAME`, `… { … }`. */
+  #tuple(fields: readonly Field[]): boolean {
+    const not = this.#negated();
+    const elements = new Set(this.#elements().map((one) => one.replace(EXTRAS, "")));
+    this.matches.push({ kind: "tuple", fields, elements, not });
+    return true;
+  }
+
+  /** @param inside it is one of several. */
+  #field(inside: boolean): Field | undefined {
+    for (const side of ["saddr", "daddr"] as const) {
+      if (this.#take("ip", side) || this.#take("ip6", side)) return side;
+    }
     if (this.#take("meta", "l4proto")) return "protocol";
     if (this.#take("th", "dport")) return "dport";
     if (this.#take("th", "sport")) return "sport";
@@ -196,7 +219,7 @@ class Reader {
     if (this.#take("oifname") || this.#take("meta", "oifname")) return "oif";
     for (const protocol of ["tcp", "udp"]) {
       if (this.#peek() !== protocol || !["dport", "sport"].includes(this.#peek(1))) continue;
-      if (this.#peek(2) !== "vmap" && this.#peek(2) !== ".") return undefined;
+      if (!inside && this.#peek(2) !== "vmap" && this.#peek(2) !== ".") return undefined;
       this.matches.push({ kind: "protocol", names: [protocol], not: false });
       this.#at += 2;
       return this.#words[this.#at - 1] as "dport" | "sport";
@@ -266,7 +289,19 @@ class Reader {
       });
       return true;
     }
-    if (this.#take("mark")) return this.#mark();
+    if (this.#take("mark")) return this.#mark("mark");
+    if (this.#take("ct", "mark")) return this.#mark("connection-mark");
+    if (this.#take("ct", "direction")) {
+      const not = this.#negated();
+      this.matches.push({ kind: "direction", name: this.#next(), not });
+      return true;
+    }
+    for (const [word, family] of [["icmp", 4], ["icmpv6", 6]] as const) {
+      if (!this.#take(word, "type")) continue;
+      const not = this.#negated();
+      this.matches.push({ kind: "icmp-type", family, names: this.#elements(), not });
+      return true;
+    }
     if (this.#take("ct", "state")) {
       const not = this.#negated();
       const names = this.#elements().flatMap((one) => one.split(","));
@@ -293,17 +328,20 @@ class Reader {
   }
 
   /** `mark VALUE`, `mark & MASK == VALUE`. */
-  #mark(): boolean {
+  #mark(kind: "mark" | "connection-mark"): boolean {
     if (this.#take("&") || this.#take("and")) {
       const mask = numberOf(this.#next());
       const operator = this.#next();
       if (operator !== "==" && operator !== "!=") return false;
       const value = numberOf(this.#next());
-      this.matches.push({ kind: "mark", mask, value, not: operator === "!=" });
+      this.matches.push({ kind, mask, value, not: operator === "!=" });
       return true;
     }
     const not = this.#negated();
-    this.matches.push({ kind: "mark", mask: ALL_BITS, value: numberOf(this.#next()), not });
+    // A mask of leading bits is listed as a prefix: `0x00000700/24`.
+    const [value = "", length = "32"] = this.#next().split("/");
+    const mask = (ALL_BITS << (32 - numberOf(length))) >>> 0;
+    this.matches.push({ kind, mask: length === "0" ? 0 : mask, value: numberOf(value), not });
     return true;
   }
 

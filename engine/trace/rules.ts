@@ -47,6 +47,29 @@ export type Match =
     readonly not: boolean;
   }
   | { readonly kind: "mark"; readonly mask: number; readonly value: number; readonly not: boolean }
+  /** Some fields together, as one of the elements, whose parts have ` . ` between. */
+  | {
+    readonly kind: "tuple";
+    readonly fields: readonly Field[];
+    readonly elements: ReadonlySet<string>;
+    readonly not: boolean;
+  }
+  /** The mark of the connection: a new one has none. */
+  | {
+    readonly kind: "connection-mark";
+    readonly mask: number;
+    readonly value: number;
+    readonly not: boolean;
+  }
+  /** `original`, `reply`. */
+  | { readonly kind: "direction"; readonly name: string; readonly not: boolean }
+  /** Types of ICMP messages, as nft names them. */
+  | {
+    readonly kind: "icmp-type";
+    readonly family: 4 | 6;
+    readonly names: readonly string[];
+    readonly not: boolean;
+  }
   /** Connection states: `new`, `established`, …. */
   | { readonly kind: "state"; readonly names: readonly string[]; readonly not: boolean }
   /** The address is one of this host. */

@@ -23,6 +23,18 @@ const NO_ENDPOINT: HopFault = {
   command: "kubectl get endpointslices -A",
 };
 
+/** The table of policies: see `policy/table.ts`. */
+const POLICY = /^inet twill-policy\b/;
+
+const DENIED: HopFault = {
+  id: "denied-by-policy",
+  short: "denied by policy",
+  fix:
+    "the entry's chain names what isolates the pod; a policy must allow this packet, at the source " +
+    "(egress) and at the destination (ingress):",
+  command: "kubectl get networkpolicies -A",
+};
+
 /** The hop at which rules end a packet. */
 export function dropped(
   step: string,
@@ -38,7 +50,7 @@ export function dropped(
       what: `the packet is ${did} here`,
       entry: by === undefined ? `${chain}: policy ${verdict}` : ruleText(by),
     },
-    forsaken ? NO_ENDPOINT : {
+    forsaken ? NO_ENDPOINT : POLICY.test(table) ? DENIED : {
       id: "dropped-by-rule",
       short: `${did} by a rule`,
       fix: by === undefined

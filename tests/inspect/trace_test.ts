@@ -190,6 +190,35 @@ const FAULTS: Readonly<Record<string, readonly [on: Scene, finding: string, line
     }),
     "dropped-by-rule inet fw",
   ],
+  "a NetworkPolicy": [
+    node({
+      rules: `${OURS}table inet twill-policy {
+	counter default/web {
+		packets 0 bytes 0
+	}
+
+	map from4 {
+		type ipv4_addr : verdict
+		elements = { 10.244.1.2 : goto default/web }
+	}
+
+	chain default/web {
+		comment "egress of default/web"
+		ct mark 0x00000700/24 accept
+		ct direction reply ct state established accept
+		icmpv6 type { nd-router-solicit } accept
+		counter name "default/web" drop
+	}
+
+	chain from-pods {
+		type filter hook forward priority filter - 10; policy accept;
+		ip saddr vmap @from4
+	}
+}
+`,
+    }),
+    "denied-by-policy inet twill-policy",
+  ],
   "a policy of drop": [
     node({
       rules: `${OURS}table ip fw {
