@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { Cluster, type ClusterOptions } from "./cluster.ts";
 import { Flannel, TwillDaemonSet, TwillService } from "./networks.ts";
+import type { KubeNode } from "./node.ts";
 import { smoke } from "./smoke.ts";
 
 const full = Deno.env.get("TWILL_FULL") === "1";
@@ -62,12 +63,30 @@ const VARIANTS: readonly Variant[] = [
   { name: "ten nodes", as: "DaemonSet", nodes: 10 },
 ];
 
+/** What became of the runtime's calls on a node, as the daemon's status tells it. */
+async function callsOn(node: KubeNode): Promise<{ served: number; left: Record<string, number> }> {
+  const ask = ["curl", "-s", "--unix-socket", "/run/twill/status.sock", "http://twill/status"];
+  const { plugins } = JSON.parse(await node.must(ask as [string, ...string[]]));
+  return plugins;
+}
+
 for (const { name, as, settings = [], gate = false, ...options } of VARIANTS) {
   if (!gate && !full) continue;
   Deno.test(`k8s: twill as a ${as}, ${name}: passes the smoke test`, async () => {
     const network = as === "file" ? new TwillService(settings) : new TwillDaemonSet(settings);
     await using cluster = await Cluster.create({ nodes: 2, ...options, network });
     assert.deepEqual(await smoke(cluster), []);
+    const unable = settings.includes("privileged=false");
+    for (const node of cluster.nodes) {
+      const { served, left } = await callsOn(node);
+      if (!unable) {
+        assert.deepEqual(left, {}, node.name);
+        assert.ok(served > 0, node.name);
+      } else {
+        assert.equal(served, 0, node.name);
+        assert.match(Object.keys(left).join(), /^[^,]*CAP_SYS_ADMIN[^,]*$/, node.name);
+      }
+    }
   });
 }
 
