@@ -51,6 +51,8 @@ export function installTest(name: string, work: (node: Node) => Promise<void>): 
 // The lab keeps its own files in /run/lab; counters and dates differ at each look.
 const LOOK = String.raw`
 exec 2>&1
+# A pod's pair has just got its link-local address.
+for try in $(seq 250); do ip -6 -o address | grep -q ' tentative' || break; sleep 0.02; done
 ip -d -o link | sed 's/ promiscuity.*//'
 ip -o address | sed 's/valid_lft.*//'
 ip -d route show table all; ip -d -6 route show table all
