@@ -250,7 +250,7 @@ function outer(one: Walk, vtep: TraceLink, remote: Ip, peer: TracePeer | undefin
   one.add({
     step: "outer",
     at: answer.dev,
-    what: `VXLAN network ${vni}: UDP ${local ?? answer.src} → ${remote} port ${port}, at most ${
+    what: `VXLAN network ${vni}: UDP ${local ?? answer.src} -> ${remote} port ${port}, at most ${
       size + overhead
     } bytes`,
     entry: routeText(answer),

@@ -8,6 +8,7 @@ import type { InspectContext } from "../context.ts";
 import { knowledgeCommands, knowledgePaths } from "../knowledge.ts";
 import { judgeSubnet } from "../judge_subnet.ts";
 import { present, type Report } from "../report.ts";
+import { need } from "../rights.ts";
 import { paintedTable } from "./render.ts";
 import type { CheckFlags } from "./flags.ts";
 import { gatherNode } from "./gather.ts";
@@ -23,6 +24,7 @@ import type { NodeView } from "./view.ts";
 
 /** Gathers, judges, gives out. @throws {OpError} when the kernel cannot be read */
 export async function run(this: InspectContext, flags: CheckFlags): Promise<void> {
+  if (flags.probe) need(this, "send echo requests", "CAP_NET_RAW");
   const files = [...knowledgePaths(flags), flags.confDir, flags.networksDir];
   await present(this, flags, files, () => report(this, flags));
 }

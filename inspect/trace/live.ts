@@ -46,8 +46,8 @@ export function liveText({ packet, seen, dropped, answered }: Live): string {
   const { src, dst, protocol, dport } = packet;
   const to = dport === undefined ? dst : `${dst} port ${dport}`;
   const places = seen.map(({ hook, iif, oif }) => {
-    const links = [iif, oif].filter((name) => name !== undefined).join(" → ");
-    return links === "" ? hook : `${hook} (${iif === undefined ? `→ ${oif}` : links})`;
+    const links = [iif, oif].filter((name) => name !== undefined).join(" -> ");
+    return links === "" ? hook : `${hook} (${iif === undefined ? `-> ${oif}` : links})`;
   });
   const end = dropped !== undefined
     ? `dropped in ${dropped.table} ${dropped.chain}: ${dropped.rule}`

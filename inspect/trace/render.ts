@@ -35,7 +35,7 @@ export function endingText({ ending, next, hops, packet, elsewhere }: Way): stri
       return `delivered: ${hops.at(-1)?.what ?? ""}`;
     case "leaves":
       return next === undefined
-        ? `leaves this node: ${packet.src} → ${packet.dst}`
+        ? `leaves this node: ${packet.src} to ${packet.dst}`
         : `leaves this node for ${next.node ?? next.publicIp ?? next.subnet}; there: ` +
           `twill inspect trace ${packet.src} ${packet.dst}${
             packet.dport === undefined ? "" : ` ${packet.protocol}/${packet.dport}`

@@ -16,6 +16,7 @@ import type { Overlay } from "../overlay.ts";
 import { gatherPods } from "../pods/gather.ts";
 import { joinPods } from "../pods/join.ts";
 import { give } from "../report.ts";
+import { need } from "../rights.ts";
 import { type Live, liveOf } from "./live.ts";
 import { elsewhereUrl, readElsewhere } from "./elsewhere.ts";
 import { endingText, type Told, traceFindings, traceJson, traceTable, type Way } from "./render.ts";
@@ -48,6 +49,10 @@ export async function run(
   try {
     if (flags.live && !flags.probe) {
       throw new UnknownWord("--live sends a packet: say so with --probe");
+    }
+    if (flags.live) {
+      need(this, "have the kernel trace a packet", "CAP_NET_ADMIN");
+      need(this, "send a packet", "CAP_NET_RAW");
     }
     const wanted = port === undefined ? undefined : parsePort(port);
     using tools = await this.traceTools();

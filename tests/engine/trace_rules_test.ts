@@ -320,6 +320,26 @@ Deno.test("rules: only the first chain that translates does so", () => {
   assert.deepEqual([after.dst, after.dport, acted.length], ["10.2.0.1", 80, 1]);
 });
 
+Deno.test("rules: a jump comes back, a goto does not", () => {
+  const way = (word: string): string =>
+    run(
+      readNft(`table ip a {
+	chain c {
+		type filter hook forward priority 0; policy accept;
+		${word} d
+		drop
+	}
+	chain d {
+		ip saddr 10.9.9.9 accept
+	}
+}
+`),
+      "forward",
+      packet("10.1.0.1", "10.1.0.2", 80),
+    ).verdict;
+  assert.deepEqual([way("jump"), way("goto")], ["drop", "accept"]);
+});
+
 Deno.test("rules: a jump that leads in a circle ends", () => {
   const tables = readNft(`table ip a {
 	chain c {

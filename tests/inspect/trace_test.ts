@@ -150,6 +150,13 @@ const FAULTS: Readonly<Record<string, readonly [on: Scene, finding: string, line
     }),
     "device-down flannel.1",
   ],
+  "MTU of the uplink too small by the outer headers": [
+    node({
+      facts: (all) =>
+        all.map((f) => f.kind === "link" && f.name === "eth0" ? { ...f, mtu: 1480 } : f),
+    }),
+    "vtep-mtu eth0",
+  ],
   "MTU of the uplink too small": [
     node({
       facts: (all) =>
@@ -400,6 +407,14 @@ for (const [name, [events, answered]] of Object.entries(LIVE)) {
     assert.deepEqual(errors(load("inspect_trace.json"), JSON.parse(stdout), "trace"), []);
   });
 }
+
+Deno.test("trace --live, check --probe: a right that is missing is named before anything is sent", async () => {
+  for (const line of ["trace web 10.244.2.7 --live --probe", "check --probe"]) {
+    const { code, stderr } = await inspect(line, { ...node(), rights: ["CAP_SYS_ADMIN"] });
+    assert.equal(code, 3);
+    assert.match(stderr, /this needs root, or CAP_NET_/);
+  }
+});
 
 Deno.test("trace --live: sends only with --probe, and only from here", async () => {
   const without = await inspect("trace web 10.244.2.7 --live", node());
