@@ -8,6 +8,7 @@
  */
 
 import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
+import { PAGE_FOR } from "./page_for.ts";
 
 /** One flag. */
 interface Spec {
@@ -175,6 +176,11 @@ export const FLAGS = {
   },
   "healthz-ip": { kind: "text", default: "0.0.0.0", help: "address of /healthz and /readyz" },
   "healthz-port": { kind: "int", default: "0", help: "port of /healthz and /readyz, 0 for none" },
+  "status-page": {
+    kind: "text",
+    default: "loopback",
+    help: "who sees the status page, / on the health port: loopback (this host), all or off",
+  },
   "log-format": { kind: "text", default: "text", help: "text or json" },
   "v": {
     kind: "int",
@@ -317,6 +323,11 @@ function validate(flags: Flags): void {
   if (!["auto", "on", "off"].includes(flags["network-policy"])) {
     throw new UsageError(
       `flag --network-policy: want auto, on or off, got "${flags["network-policy"]}"`,
+    );
+  }
+  if (!PAGE_FOR.some((one) => one === flags["status-page"])) {
+    throw new UsageError(
+      `flag --status-page: want loopback, all or off, got "${flags["status-page"]}"`,
     );
   }
   for (const name of ["conflist-file", "conflist-source"] as const) {

@@ -5,6 +5,8 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { refusePage } from "./page/desk.ts";
+import type { PageFor } from "./page_for.ts";
 
 /** What the probes tell. */
 export interface Health {
@@ -54,6 +56,7 @@ function text(status: number, first: string, lines: readonly string[]): Response
  *
  * @param port 1 to 65535.
  * @param pages asked at each request.
+ * @param pageFor who may see the status page.
  * @throws {OpError} when the address cannot be listened on.
  */
 export function serveHealth(
@@ -70,14 +73,21 @@ export function serveHealth(
       asker: string,
       signal: AbortSignal,
     ) => Promise<Response>;
+    /** Answers `/`: see `page/desk.ts`. */
+    readonly page: () => Promise<Response>;
   },
+  pageFor: PageFor,
   signal: AbortSignal,
 ): Deno.HttpServer {
   try {
     return Deno.serve(
       { hostname, port, signal, onListen: () => {} },
       (request, { remoteAddr }) => {
-        const { pathname, searchParams } = new URL(request.url);
+        const { hostname, pathname, searchParams } = new URL(request.url);
+        if (pathname === "/") {
+          const refusal = refusePage(pageFor, remoteAddr.hostname, hostname);
+          return refusal === undefined ? pages.page() : text(refusal.status, refusal.reason, []);
+        }
         if (pathname === "/probe/udp") return pages.arrival(searchParams, request.signal);
         if (pathname === "/trace") {
           return pages.trace(searchParams, remoteAddr.hostname, request.signal);

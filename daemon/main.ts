@@ -9,6 +9,7 @@
 
 import { messageOf, OpError } from "../engine/errors.ts";
 import { parseIp, parseIp4, parseIp6 } from "../engine/ip.ts";
+import { Kernel } from "../ffi/kernel.ts";
 import { notify } from "../ffi/notify.ts";
 import { keepNetfilter } from "../ffi/netfilter.ts";
 import { Poller } from "../ffi/poll.ts";
@@ -20,6 +21,8 @@ import { serveHealth } from "./health.ts";
 import { holdInstance } from "./instance.ts";
 import { Log, type LogFormat } from "./log.ts";
 import { NodeAgent, type NodeOptions } from "./node.ts";
+import { PageDesk } from "./page/desk.ts";
+import type { PageFor } from "./page_for.ts";
 import { Policies } from "./policy/policies.ts";
 import { servePlugins } from "./server/server.ts";
 import { serveStatus, statusSocketPath } from "./status_socket.ts";
@@ -87,6 +90,13 @@ async function run(flags: Flags, log: Log): Promise<void> {
   const started = Date.now();
   const arrivals = new ArrivalDesk(poller, () => agent.status());
   const traces = new TraceDesk(() => pages.status());
+  const page = new PageDesk({
+    status: () => pages.status(),
+    facts: () => {
+      using kernel = Kernel.open();
+      return kernel.read({ links: "all", addresses: "all", routes: true });
+    },
+  });
   const pages = {
     arrival: (query: URLSearchParams, ended: AbortSignal) => arrivals.answer(query, ended),
     trace: (query: URLSearchParams, asker: string, ended: AbortSignal) =>
@@ -97,6 +107,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
     },
     metrics: () => `${agent.metrics()}${policies.metrics()}`,
     revision: agent.revision,
+    page: () => page.answer(),
     status: () => ({
       ...agent.status(),
       version: versionLine(),
@@ -109,7 +120,10 @@ async function run(flags: Flags, log: Log): Promise<void> {
     }),
   };
   const status = serveStatus(statusSocketPath(flags.instance), pages, log, signal);
-  const server = port > 0 ? serveHealth(flags["healthz-ip"], port, pages, signal) : undefined;
+  const pageFor = flags["status-page"] as PageFor;
+  const server = port > 0
+    ? serveHealth(flags["healthz-ip"], port, pages, pageFor, signal)
+    : undefined;
   if (server !== undefined) log.info(`Start healthz server on ${flags["healthz-ip"]}:${port}`);
   const enforcing = policies.run(signal);
   try {

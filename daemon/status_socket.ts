@@ -20,6 +20,8 @@ export interface StatusPages {
   readonly metrics: () => string;
   readonly status: () => NodeStatus;
   readonly revision: Revision;
+  /** The page for people: see `page/desk.ts`. */
+  readonly page: () => Promise<Response>;
 }
 
 /** Where inspect looks for the daemon; the directory is root's alone. */
@@ -28,7 +30,7 @@ export function statusSocketPath(instance: string): string {
 }
 
 /**
- * Answers one request. `/status` is the document of {@link formatNodeStatus}; `/status?after=N`
+ * Answers one request. `/` is the page for people. `/status` is the document of {@link formatNodeStatus}; `/status?after=N`
  * the same as soon as its revision is not N, or after a while.
  */
 export async function answerStatus(
@@ -40,6 +42,7 @@ export async function answerStatus(
     return new Response("read only: GET\n", { status: 405, headers: { allow: "GET, HEAD" } });
   }
   const { pathname, searchParams } = new URL(request.url);
+  if (pathname === "/") return await pages.page();
   if (pathname !== "/status") {
     const json = request.headers.get("accept")?.includes("application/json");
     return answerProbe(pathname, pages.health(), pages.metrics, json);

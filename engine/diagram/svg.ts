@@ -34,7 +34,11 @@ export function drawSvg({ title, boxes, wires }: Diagram): string {
   );
   const wide = Math.max(title.length * CHAR, 320, ...widths);
   // Lines that pass a layer stand beside the rows of devices, their labels behind them.
-  const inner = Math.max(0, ...rows.map((row, i) => isDevice(row[0]) ? widths[i] ?? 0 : 0));
+  const between = wires.filter((wire) => !passes(wire, boxes)).map(({ label }) => label.length);
+  const inner = Math.max(
+    2 * (Math.max(0, ...between) * CHAR + 6 - SIDE),
+    ...rows.map((row, i) => isDevice(row[0]) ? widths[i] ?? 0 : 0),
+  );
   const passing = wires.filter((wire) => passes(wire, boxes)).map(({ label }) => label.length);
   const beside = passing.length === 0 ? 0 : SIDE + 4 + Math.max(...passing) * CHAR;
   const width = Math.ceil(Math.max(wide, inner + 2 * beside) + 2 * PAD);

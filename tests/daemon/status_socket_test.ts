@@ -9,6 +9,7 @@ function pages(): StatusPages {
     health: () => ({ reasons: ["waiting"], remarks: [] }),
     metrics: () => "twill_ready 0\n",
     revision,
+    page: () => Promise.resolve(new Response("<!doctype html>")),
     status: () => ({
       revision: revision.number,
       version: "v",
@@ -34,6 +35,7 @@ Deno.test("status socket: /status is the document, and the health pages are ther
   const { schema, kind, revision } = await (await ask("/status")).json();
   assert.deepEqual({ schema, kind, revision }, { schema: 1, kind: "daemon", revision: 1 });
   assert.equal((await ask("/healthz")).status, 200);
+  assert.match(await (await ask("/")).text(), /^<!doctype html>/);
   assert.equal((await ask("/readyz")).status, 503);
   assert.match(await (await ask("/metrics")).text(), /twill_ready 0/);
   assert.equal((await ask("/etc/passwd")).status, 404);
