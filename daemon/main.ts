@@ -118,6 +118,7 @@ async function run(flags: Flags, log: Log): Promise<void> {
       plugins: plugins?.status() ?? { listening: false, served: 0, left: {} },
       policy: policies.status(),
     }),
+    policy: () => policies.snapshot(),
   };
   const status = serveStatus(statusSocketPath(flags.instance), pages, log, signal);
   const pageFor = flags["status-page"] as PageFor;

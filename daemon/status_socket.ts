@@ -7,6 +7,7 @@
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import { formatNodeStatus, type NodeStatus } from "../engine/node_status.ts";
+import { formatPolicySnapshot, type PolicySnapshot } from "../engine/policy/snapshot.ts";
 import { answerProbe, type Health } from "./health.ts";
 import type { Log } from "./log.ts";
 import type { Revision } from "./revision.ts";
@@ -19,6 +20,8 @@ export interface StatusPages {
   readonly health: () => Health;
   readonly metrics: () => string;
   readonly status: () => NodeStatus;
+  /** What policies are decided from. */
+  readonly policy: () => PolicySnapshot;
   readonly revision: Revision;
   /** The page for people: see `page/desk.ts`. */
   readonly page: () => Promise<Response>;
@@ -30,8 +33,9 @@ export function statusSocketPath(instance: string): string {
 }
 
 /**
- * Answers one request. `/` is the page for people. `/status` is the document of {@link formatNodeStatus}; `/status?after=N`
- * the same as soon as its revision is not N, or after a while.
+ * Answers one request. `/` is the page for people. `/status` is the document of
+ * {@link formatNodeStatus}; `/status?after=N` the same as soon as its revision is not N, or after a
+ * while. `/policy` is the document of {@link formatPolicySnapshot}.
  */
 export async function answerStatus(
   request: Request,
@@ -43,6 +47,7 @@ export async function answerStatus(
   }
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/") return await pages.page();
+  if (pathname === "/policy") return document(formatPolicySnapshot(pages.policy()));
   if (pathname !== "/status") {
     const json = request.headers.get("accept")?.includes("application/json");
     return answerProbe(pathname, pages.health(), pages.metrics, json);
@@ -52,9 +57,11 @@ export async function answerStatus(
     const ended = AbortSignal.any([signal, request.signal]);
     await pages.revision.other(Number(after), PATIENCE, ended);
   }
-  return new Response(`${formatNodeStatus(pages.status())}\n`, {
-    headers: { "content-type": "application/json" },
-  });
+  return document(formatNodeStatus(pages.status()));
+}
+
+function document(text: string): Response {
+  return new Response(`${text}\n`, { headers: { "content-type": "application/json" } });
 }
 
 /**

@@ -11,6 +11,7 @@
 import { messageOf, OpError } from "../../engine/errors.ts";
 import { PolicyCompiler } from "../../engine/policy/compile.ts";
 import { keyOf } from "../../engine/policy/model.ts";
+import type { PolicySnapshot } from "../../engine/policy/snapshot.ts";
 import type { PolicyState, PolicyStatus } from "../../engine/policy/status.ts";
 import { MAP_NAMES, noPolicies, type PolicyTable } from "../../engine/policy/table.ts";
 import type { Poller } from "../../ffi/poll.ts";
@@ -72,6 +73,8 @@ export class PolicyAgent {
   #refusal: string | undefined;
   #alarmed = new Set<string>();
   #repaired = -Infinity;
+  /** When the kernel last took what is wanted, `Date.now()`. */
+  #taken: number | undefined;
   /** When the oldest news came that is not in the kernel yet. */
   #since: number | undefined;
 
@@ -122,6 +125,22 @@ export class PolicyAgent {
         policy: keyOf(policy),
         reason: policy.fault ?? "",
       })),
+    };
+  }
+
+  /** What is known of the cluster, for whoever asks why. */
+  snapshot(): PolicySnapshot {
+    const { node, table, ping } = this.#options;
+    const { state, reasons } = this.status();
+    return {
+      node,
+      table,
+      ping,
+      state,
+      reasons,
+      ...(this.#taken === undefined ? {} : { synced: this.#taken }),
+      held: [...this.#newcomers.held],
+      cluster: this.#compiler.cluster(),
     };
   }
 
@@ -233,6 +252,7 @@ export class PolicyAgent {
   #enforce(): void {
     this.#enforcer?.apply(this.#table);
     this.#refusal = undefined;
+    this.#taken = Date.now();
     this.#retry.reset();
     if (this.#since !== undefined) this.counts.synced((performance.now() - this.#since) / 1000);
     this.#since = undefined;

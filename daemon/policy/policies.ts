@@ -7,6 +7,7 @@
 import type { AddedPod } from "../../cni/plugin.ts";
 import { messageOf, OpError } from "../../engine/errors.ts";
 import { NO_ENFORCEMENT, type PolicyStatus } from "../../engine/policy/status.ts";
+import type { PolicySnapshot } from "../../engine/policy/snapshot.ts";
 import { noPolicies, policyTable } from "../../engine/policy/table.ts";
 import type { Poller } from "../../ffi/poll.ts";
 import type { Flags } from "../flags.ts";
@@ -62,6 +63,18 @@ export class Policies {
   /** What the status document tells. */
   status(): PolicyStatus {
     return this.#agent?.status() ?? { ...NO_ENFORCEMENT, ...this.#idle };
+  }
+
+  /** What is known of the cluster, for whoever asks why. */
+  snapshot(): PolicySnapshot {
+    return this.#agent?.snapshot() ?? {
+      node: "",
+      table: policyTable(this.#flags.instance),
+      ping: this.#flags["network-policy-ping"],
+      ...this.#idle,
+      held: [],
+      cluster: { pods: [], namespaces: [], policies: [] },
+    };
   }
 
   /** Sentences for the probes: what is not enforced. */

@@ -137,6 +137,15 @@ export class PolicyCompiler {
     return [...this.#policies.values()].filter(({ fault }) => fault !== undefined);
   }
 
+  /** All that is known, with the addresses that are each pod's own now. */
+  cluster(): Cluster {
+    return {
+      pods: [...this.#views.pods()],
+      namespaces: [...this.#views.namespaces()],
+      policies: [...this.#policies.values()],
+    };
+  }
+
   /** How many pods of this node some policy isolates. */
   get isolated(): number {
     return this.#local.size;

@@ -53,6 +53,18 @@ export class Views {
     return this.#views.values();
   }
 
+  /** Every pod, with the addresses that are its own now; one with the node's network has its. */
+  *pods(): IterableIterator<Pod> {
+    for (const [key, pod] of this.#pods) {
+      yield pod.hostNetwork ? pod : { ...pod, ips: this.#views.get(key)?.ips ?? [] };
+    }
+  }
+
+  /** Every namespace. */
+  namespaces(): IterableIterator<Namespace> {
+    return this.#namespaces.values();
+  }
+
   /** The pods of a namespace that policies can see. */
   *of(namespace: string): IterableIterator<[string, View]> {
     for (const key of this.#inNamespace.get(namespace) ?? []) {

@@ -10,6 +10,15 @@ function pages(): StatusPages {
     metrics: () => "twill_ready 0\n",
     revision,
     page: () => Promise.resolve(new Response("<!doctype html>")),
+    policy: () => ({
+      node: "node1",
+      table: "inet twill-policy",
+      ping: false,
+      state: "on",
+      reasons: [],
+      held: [],
+      cluster: { pods: [], namespaces: [], policies: [] },
+    }),
     status: () => ({
       revision: revision.number,
       version: "v",
@@ -34,6 +43,7 @@ async function ask(path: string, of = pages(), method = "GET"): Promise<Response
 Deno.test("status socket: /status is the document, and the health pages are there too", async () => {
   const { schema, kind, revision } = await (await ask("/status")).json();
   assert.deepEqual({ schema, kind, revision }, { schema: 1, kind: "daemon", revision: 1 });
+  assert.equal((await (await ask("/policy")).json()).node, "node1");
   assert.equal((await ask("/healthz")).status, 200);
   assert.match(await (await ask("/")).text(), /^<!doctype html>/);
   assert.equal((await ask("/readyz")).status, 503);
