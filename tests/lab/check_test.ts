@@ -68,8 +68,13 @@ const subnetOf = (node: Node): string => {
 
 onLab("healthy nodes have no findings, also when all is tried with packets", async () => {
   for (const node of lab.nodes) {
-    const { code, found, text } = await check(node, "--probe");
-    assert.deepEqual(found, [], text);
+    let last = "";
+    // On a machine under load an echo may come late.
+    const { code } = await until(`${node.name} has no findings`, async () => {
+      const checked = await check(node, "--probe");
+      last = checked.text;
+      return checked.found.length === 0 && checked;
+    }, { seconds: 60, explain: () => last });
     assert.equal(code, 0);
   }
 });
