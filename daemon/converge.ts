@@ -171,7 +171,7 @@ function tablesOf(facts: readonly Fact[]): string[] {
 }
 
 /** All but our own. Subnets are never shared, so one equal subnet makes it ours. */
-function peersOf({ lease: own }: Self, leases: readonly Lease[]): Lease[] {
+export function peersOf({ lease: own }: Self, leases: readonly Lease[]): Lease[] {
   return leases.filter((lease) =>
     !((own.subnet !== undefined && own.subnet === lease.subnet) ||
       (own.subnet6 !== undefined && own.subnet6 === lease.subnet6))

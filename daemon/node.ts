@@ -32,8 +32,9 @@ import { Kernel } from "../ffi/kernel.ts";
 import { Overrun } from "../ffi/netlink/socket.ts";
 import type { Poller } from "../ffi/poll.ts";
 import { version as versionOf } from "../version.ts";
+import { attend, type Attendant } from "./attendant.ts";
 import { planBridge, podsOfOldSubnets, viewBridge } from "./bridge.ts";
-import { Converger, type Report, type Wish } from "./converge.ts";
+import { Converger, peersOf, type Report, type Wish } from "./converge.ts";
 import type { ConflistFile } from "./conflist_file.ts";
 import type { Health } from "./health.ts";
 import type { Chosen } from "./interface.ts";
@@ -70,6 +71,7 @@ interface Node {
   readonly backend: Backend;
   readonly conf: NetConf;
   readonly membership: Membership;
+  readonly attendant: Attendant | undefined;
   chosen: Chosen;
   /** The underlay follows the interface, the lease follows the store's word. */
   self: Self;
@@ -153,7 +155,8 @@ export class NodeAgent {
     const lease = await membership.join(chosen, previous, signal);
     this.#state.waitingFor = "the peers of the first snapshot to be programmed";
     const self = { underlay: chosen.underlay, lease };
-    await this.#loop({ kernel, backend, conf, membership, chosen, self }, signal);
+    using attendant = attend(conf, this.#options.poller);
+    await this.#loop({ kernel, backend, conf, membership, attendant, chosen, self }, signal);
   }
 
   /**
@@ -307,6 +310,7 @@ export class NodeAgent {
         const words = "The subnet has changed; no pod starts until the new one is programmed";
         this.#log.warn(words, { before: gone.join(",") });
       }
+      node.attendant?.follow(self, peersOf(self, snapshot.leases));
       const report = run({ self, common: this.#common(node) });
       if (kind !== "changed" || gone.length > 0) this.#tendBridge(node);
       this.#state.passed({ report, cause, kind, took: performance.now() - started });

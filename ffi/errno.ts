@@ -11,6 +11,7 @@ export const Errno = {
   ENOENT: 2,
   ESRCH: 3,
   EINTR: 4,
+  EIO: 5,
   EAGAIN: 11,
   EACCES: 13,
   EBUSY: 16,

@@ -19,9 +19,10 @@ export function judgeDaemon({ known, installed }: Pick<NodeView, "known" | "inst
       subject: "daemon",
       short: "does not answer",
       what: "twill's daemon has run here, and does not answer now",
-      breaks:
-        "packets still flow as they did; but nothing is repaired, new nodes stay unknown, and " +
-        "the lease is not renewed",
+      breaks: leases.conf.backend.type === "udp"
+        ? "nothing reaches other nodes' pods: the backend is udp, whose packets pass the daemon"
+        : "packets still flow as they did; but nothing is repaired, new nodes stay unknown, and " +
+          "the lease is not renewed",
       fix: "see whether it runs, and its log:",
       command: "systemctl status twill",
     }]);

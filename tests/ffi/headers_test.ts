@@ -43,6 +43,7 @@ import * as tc from "../../ffi/netlink/traffic_control.ts";
 import { CLONE_NEWNET, O_RDONLY_CLOEXEC } from "../../ffi/netns.ts";
 import { Af, Rtm } from "../../ffi/requests.ts";
 import { PACKET_ROWS } from "./packet_headers.ts";
+import { RELAY_ROWS } from "./relay_headers.ts";
 
 /** What must be equal: a C expression, and our number. */
 type Row = readonly [expression: string, ours: number];
@@ -306,7 +307,7 @@ const ERRNOS = Array.from({ length: 134 }, (_, number) => number).filter((number
   errnoText(number) !== `errno ${number}`
 );
 
-const ALL_ROWS = { ...ROWS, ...PACKET_ROWS };
+const ALL_ROWS = { ...ROWS, ...PACKET_ROWS, ...RELAY_ROWS };
 
 const PROGRAM = `
 #define _GNU_SOURCE
@@ -317,7 +318,9 @@ const PROGRAM = `
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <netinet/udp.h>
 #include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
@@ -326,6 +329,7 @@ const PROGRAM = `
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/neighbour.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nf_tables.h>
