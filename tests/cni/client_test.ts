@@ -183,7 +183,7 @@ Deno.test("client: a daemon that answers byte by byte is understood", async () =
     await readRequest(connection);
     for (const byte of answer(4, "out", "err")) {
       await write(connection, new Uint8Array([byte]));
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
   });
   assert.deepEqual([run.status, run.stdout, run.stderr], [4, "out", "err"]);
