@@ -8,11 +8,15 @@ import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
 import { Renewed } from "./client.ts";
 import type { Deed } from "./errors.ts";
 
+/** The other end has said nothing for too long. */
+export class Silence extends OpError {}
+
 /**
  * The pieces of a body. Leaving the loop ends the answer.
  *
  * @param silence milliseconds without a byte after which the other end counts as gone.
- * @throws {OpError} when the connection breaks or is silent.
+ * @throws {Silence}
+ * @throws {OpError} when the connection breaks.
  * @throws {Renewed} when the client has given up its connections.
  * @throws the signal's reason.
  */
@@ -37,7 +41,10 @@ export async function* chunksOf(
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (silent) throw failed(`nothing was heard for ${Math.round(silence / 1000)} s`);
+      if (silent) {
+        const kernel = `nothing was heard for ${Math.round(silence / 1000)} s`;
+        throw new Silence(verb, resource, { code: ErrorCode.store, kernel });
+      }
       if (done) return;
       heardAt = performance.now();
       yield value;

@@ -19,8 +19,8 @@
  *
  * The rules are those of client-go's reflector, with its constants. Where a server gives up a
  * version there are two forms of the news, the status 410 and an ERROR event with that code; a
- * watch that ends is normal; a watch that is silent for longer than bookmarks can be late is taken
- * for dead, because a vanished server says nothing.
+ * watch that ends is normal; a watch that is silent for longer than bookmarks can be late is begun
+ * anew, because a vanished server says nothing.
  *
  * @module
  */
@@ -28,7 +28,7 @@
 import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
 import type { Log } from "../log.ts";
 import { Backoff, Mark, sleep } from "../wait.ts";
-import { chunksOf } from "./body.ts";
+import { chunksOf, Silence } from "./body.ts";
 import { Cache, keyOf, type View } from "./cache.ts";
 import { type KubeClient, Renewed } from "./client.ts";
 import { type Deed, KubeError, statusWords } from "./errors.ts";
@@ -67,7 +67,7 @@ export interface WatchTimes {
   readonly calm: number;
   /** A watch ends by itself after a random time between these. */
   readonly life: { readonly least: number; readonly most: number };
-  /** A watch that says nothing for so long is dead. Bookmarks come about once a minute. */
+  /** A watch that says nothing for so long is begun anew. Bookmarks come about once a minute. */
   readonly silence: number;
   /** After a refusal (403) the next try is not sooner than this. */
   readonly refused: number;
@@ -298,6 +298,12 @@ export class ListWatch<T> {
         }
         if (this.#cache.changed) this.#news.raise();
       }
+      return heard;
+    } catch (e) {
+      // No failure yet: a server that has nothing new of a resource since its start sends no bookmarks
+      // either. Whether it is still there shows the next watch.
+      if (!(e instanceof Silence)) throw e;
+      this.#log.debug(e.message);
       return heard;
     } finally {
       if (this.#cache.changed) this.#news.raise();
