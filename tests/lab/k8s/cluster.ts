@@ -170,14 +170,20 @@ export class Cluster implements AsyncDisposable {
 
   /** Waits until the nodes, default all, are Ready. */
   async nodesReady(names: readonly string[] = this.#nodes.map(({ name }) => name)): Promise<void> {
+    let missing = names;
     await until(`${names.join(", ")} are Ready`, async () => {
       const nodes = await this.list("nodes");
       const ready = nodes.filter(isReady).map(({ metadata }) => metadata.name);
-      return names.every((name) => ready.includes(name));
+      missing = names.filter((name) => !ready.includes(name));
+      return missing.length === 0;
     }, {
       seconds: 90,
       every: 200,
-      explain: () => this.#nodes.map((n) => n.tail("twill", 5)).join("\n"),
+      explain: () =>
+        missing.flatMap((name) => {
+          const node = this.node(name);
+          return [`${name} is not`, node.tail("twill", 8), node.tail("kubelet", 8)];
+        }).join("\n"),
     });
   }
 

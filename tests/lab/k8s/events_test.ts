@@ -1,4 +1,7 @@
-/** What happens to a cluster of nodes with twill, one test each, in one cluster. */
+/**
+ * What happens to a cluster of nodes with twill, one test each, in one cluster: as users of kind may
+ * have it, with both families, kube-proxy in nftables mode, and without br_netfilter.
+ */
 
 import assert from "node:assert/strict";
 import { Cluster, type RunningPod } from "./cluster.ts";
@@ -22,6 +25,7 @@ import { nextBuild } from "./images.ts";
 import { TwillService } from "./networks.ts";
 import type { KubeNode } from "./node.ts";
 import { Pings } from "./pings.ts";
+import { smoke } from "./smoke.ts";
 
 const full = Deno.env.get("TWILL_FULL") === "1";
 const WRONG = ["flannel.alpha.coreos.com/public-ip=192.0.2.1"];
@@ -45,7 +49,13 @@ let pods: Map<KubeNode, RunningPod>;
 let pings: Pings;
 
 Deno.test.beforeAll(async () => {
-  cluster = await Cluster.create({ nodes: 3, network });
+  cluster = await Cluster.create({
+    nodes: 3,
+    families: "dual",
+    proxy: "nftables",
+    bridgeNetfilter: false,
+    network,
+  });
   pods = await onePodEach(cluster);
   pings = await Pings.start([...pods.values()].slice(0, 2));
 });
@@ -63,6 +73,10 @@ function event(name: string, run: () => Promise<void>): void {
     await pings.unharmed();
   });
 }
+
+event("it passes the smoke test", async () => {
+  assert.deepEqual(await smoke(cluster), []);
+});
 
 event("a node joins", async () => {
   const [known] = pods.values();

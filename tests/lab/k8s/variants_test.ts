@@ -5,7 +5,10 @@
 
 import assert from "node:assert/strict";
 import { Cluster, type ClusterOptions } from "./cluster.ts";
-import { Flannel, TwillDaemonSet, TwillService } from "./networks.ts";
+import { onePodEach, PodStream, powerCut, sandboxFailures } from "./events.ts";
+import { nextBuild, twillImage } from "./images.ts";
+import { Flannel, rolledOut, TwillDaemonSet, TwillService } from "./networks.ts";
+import { Pings } from "./pings.ts";
 import type { KubeNode } from "./node.ts";
 import { smoke } from "./smoke.ts";
 
@@ -21,14 +24,6 @@ interface Variant extends Omit<ClusterOptions, "network"> {
 }
 
 const VARIANTS: readonly Variant[] = [
-  {
-    name: "dual stack, kube-proxy with nftables, no br_netfilter",
-    as: "file",
-    families: "dual",
-    proxy: "nftables",
-    bridgeNetfilter: false,
-    gate: true,
-  },
   { name: "as most have it", as: "DaemonSet", gate: true },
   { name: "no br_netfilter, kube-proxy with iptables", as: "file", bridgeNetfilter: false },
   { name: "IPv6 only", as: "file", families: "ipv6" },
@@ -91,6 +86,25 @@ for (const { name, as, settings = [], gate = false, ...options } of VARIANTS) {
 }
 
 if (full) {
+  Deno.test("k8s: twill as a DaemonSet is upgraded under a stream of pods", async () => {
+    await using cluster = await Cluster.create({ nodes: 2, network: new TwillDaemonSet() });
+    const pods = await onePodEach(cluster);
+    await using pings = await Pings.start([...pods.values()]);
+    const image = await twillImage(await nextBuild(), "next");
+    for (const node of cluster.nodes) await node.importImage(image.path);
+    {
+      await using stream = new PodStream(cluster, cluster.node("node1"));
+      await stream.more(1);
+      const both = ["kube-flannel", "install-cni-plugin"].map((name) => `${name}=twill:next`);
+      await cluster.kubectl(["-n", "kube-flannel", "set", "image", "ds/kube-flannel-ds", ...both]);
+      await rolledOut(cluster);
+      await stream.more(1);
+    }
+    assert.deepEqual(await sandboxFailures(cluster), []);
+    await pings.unharmed();
+    await powerCut(cluster, cluster.node("node2"), "node2");
+  });
+
   Deno.test("k8s: a node with flannel joins nodes with twill: passes the smoke test", async () => {
     await using cluster = await Cluster.create({ nodes: 2, network: new TwillService() });
     await cluster.addNode(new Flannel());
