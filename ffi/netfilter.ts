@@ -20,10 +20,15 @@ import {
   writeConntrack,
 } from "./netlink/conntrack.ts";
 import {
+  messageType,
   NETLINK_NETFILTER,
   NfProto,
+  NftMessage,
   type NftObject,
   nftQuestion,
+  readNftCounter,
+  Subsystem,
+  writeNftCounters,
   writeNftObject,
 } from "./netlink/netfilter.ts";
 import { NetlinkSocket } from "./netlink/socket.ts";
@@ -95,6 +100,20 @@ export class Netfilter implements Disposable {
     const failed = answers.find((answer) => answer.errno !== 0 && answer.errno !== Errno.ENOENT);
     if (failed !== undefined) throw refused("delete", `to UDP port ${port}`, failed.errno);
     return found.length;
+  }
+
+  /**
+   * The named counters of a table: packets by name. Costs the counters only; nft would read the
+   * whole table first.
+   *
+   * @throws {OpError} when the socket fails.
+   */
+  counters(object: NftObject): ReadonlyMap<string, number> {
+    const { bodies, errno } = this.#socket.dump({
+      type: messageType(Subsystem.NFTABLES, NftMessage.GETOBJ),
+      body: (out) => writeNftCounters(out, object),
+    });
+    return new Map(errno === 0 ? bodies.map(readNftCounter) : []);
   }
 
   /**

@@ -45,8 +45,8 @@ export interface Ran {
   readonly error: string;
 }
 
-/** What listings show beside the rules: handles, counts of packets. */
-export type NftDetail = "handles" | "counts";
+/** What listings show beside the rules. */
+export type NftDetail = "handles";
 
 /** A way to run nft commands as one transaction. */
 export type NftRunner = (commands: string, detail?: NftDetail) => Ran;
@@ -63,8 +63,7 @@ function nftLibrary(): NftRunner | undefined {
   const symbols = library();
   if (symbols === undefined) return undefined;
   return (commands, detail) => {
-    // A context reads rules again when they were changed; counters change without.
-    const shared = detail === "counts" ? undefined : kept.get(() => new NftContext());
+    const shared = kept.get(() => new NftContext());
     if (shared !== undefined) return shared.run(commands, detail);
     using context = new NftContext();
     return context.run(commands, detail);
@@ -110,8 +109,7 @@ export class NftContext implements Disposable {
   /** Runs commands as one transaction. */
   run(commands: string, detail?: NftDetail): Ran {
     const [nft, context] = [this.#nft, this.#context];
-    const flags = (detail === "counts" ? 0 : STATELESS) | (detail === "handles" ? HANDLE : 0);
-    nft.nft_ctx_output_set_flags(context, flags);
+    nft.nft_ctx_output_set_flags(context, STATELESS | (detail === "handles" ? HANDLE : 0));
     nft.nft_ctx_buffer_output(context);
     nft.nft_ctx_buffer_error(context);
     const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
@@ -134,12 +132,7 @@ export class NftContext implements Disposable {
 export function nftProgram(commands: string, detail?: NftDetail): Ran {
   using file = new MemoryFile("twill-nft", new TextEncoder().encode(commands));
   try {
-    const args = [
-      ...(detail === "handles" ? ["-a"] : []),
-      ...(detail === "counts" ? [] : ["-s"]),
-      "-f",
-      file.path,
-    ];
+    const args = [...(detail === "handles" ? ["-a"] : []), "-s", "-f", file.path];
     const { success, stdout, stderr } = new Deno.Command("nft", { args }).outputSync();
     const decoder = new TextDecoder();
     return { ok: success, output: decoder.decode(stdout), error: decoder.decode(stderr) };

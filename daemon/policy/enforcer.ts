@@ -25,7 +25,7 @@ import {
   type TableOptions,
 } from "../../engine/policy/table.ts";
 import { Netfilter } from "../../ffi/netfilter.ts";
-import { listTable, nft, nftProgram, nftRunner } from "../../ffi/nft.ts";
+import { listTable, nft, NftContext, nftProgram, nftRunner } from "../../ffi/nft.ts";
 import { NftEvents } from "../../ffi/nft_events.ts";
 import { holdAddresses } from "../../ffi/policy_hold.ts";
 import type { Poller } from "../../ffi/poll.ts";
@@ -46,30 +46,28 @@ export interface EnforcerOptions extends TableOptions {
 export class Enforcer implements Disposable {
   readonly #options: EnforcerOptions;
   readonly #events: NftEvents;
+  readonly #netfilter: Netfilter;
+  /** Kept open: see {@link NftContext}. Undefined where only the program is there. */
+  readonly #context: NftContext | undefined;
+  readonly #stack: DisposableStack;
   /** What was committed; undefined while the kernel may hold anything. */
   #have: Enforced | undefined;
-  /** The generation that connections may carry. */
-  #generation: number;
-  /** Our own thread as the kernel counts; learnt from our first transaction. */
-  #pid: number | undefined;
-  /** What is heard while we work. */
-  #during: { readonly pids: Set<number>; lost: boolean } | undefined;
+  /** The generation that connections may carry: those of an earlier table that is gone, too. */
+  #generation = randomGeneration();
 
   /** @throws {OpError} when the kernel cannot be heard. */
   constructor(options: EnforcerOptions) {
     this.#options = options;
-    this.#generation = this.#standingGeneration() ?? randomGeneration();
-    const name = options.table.split(" ")[1] ?? "";
-    this.#events = new NftEvents(options.poller, (transaction) => {
-      const ours = this.#during;
-      if (transaction === undefined) {
-        if (ours !== undefined) ours.lost = true;
-        else this.#drifted("events were lost");
-      } else if (transaction.tables.has(name)) {
-        if (ours !== undefined) ours.pids.add(transaction.pid);
-        else if (transaction.pid !== this.#pid) this.#drifted("the table was changed by another");
-      }
-    });
+    using undo = new DisposableStack();
+    if (nftRunner() !== nftProgram) this.#context = undo.use(new NftContext());
+    this.#netfilter = undo.use(new Netfilter());
+    this.#events = undo.use(
+      new NftEvents(options.poller, (tables) => {
+        if (tables === undefined) this.#drifted("events were lost");
+        else if (tables.has(this.name)) this.#drifted("the table was changed by another");
+      }),
+    );
+    this.#stack = undo.move();
   }
 
   /** What the kernel holds by our last word; undefined when nothing is known. */
@@ -95,7 +93,8 @@ export class Enforcer implements Disposable {
         return;
       }
       try {
-        this.#commit(want, this.#run(delta));
+        this.#run(delta);
+        this.#commit(want);
         return;
       } catch (e) {
         if (!(e instanceof OpError)) throw e;
@@ -105,14 +104,18 @@ export class Enforcer implements Disposable {
         this.#have = undefined;
       }
     }
-    this.#commit(want, this.#run(wholeText(want)));
+    this.#run(wholeText(want));
+    this.#commit(want);
   }
 
   /** Looks whether the table stands; for what nobody has told. */
   look(): void {
     const { have } = this;
     if (have === undefined) return;
-    if (this.#standingGeneration() !== have.generation) this.#drifted("the table is not ours");
+    const chain = { family: "inet", table: this.name, chain: "remember" } as const;
+    if (!this.#netfilter.holdsAny([chain])) {
+      this.#drifted("the table is gone");
+    }
   }
 
   /**
@@ -125,9 +128,14 @@ export class Enforcer implements Disposable {
     holdAddresses(this.#options.table, ips);
   }
 
-  /** The addresses that the standing table has in its maps, whoever wrote it. */
+  /**
+   * The addresses that the standing table has in its maps, whoever wrote it; its generation counts
+   * on. Reads the whole table.
+   */
   standing(): ReadonlySet<Ip> {
-    return readMaps(listTable(this.#options.table)).addresses;
+    const listing = listTable(this.#options.table);
+    this.#generation = generationIn(listing) ?? this.#generation;
+    return readMaps(listing).addresses;
   }
 
   /** How many rules and elements the kernel holds. */
@@ -143,46 +151,32 @@ export class Enforcer implements Disposable {
   /** Dropped packets by chain; empty when nothing is known. */
   drops(): Drops {
     if (this.#have === undefined) return new Map();
-    try {
-      const text = nft(`list counters table ${this.#options.table}\n`, undefined, "counts");
-      const found = text.matchAll(/counter (\S+) \{[^}]*?packets (\d+)/g);
-      return new Map([...found].map(([, chain = "", packets]) => [chain, Number(packets)]));
-    } catch (e) {
-      if (!(e instanceof OpError)) throw e;
-      return new Map();
-    }
+    return this.#netfilter.counters({ family: "inet", table: this.name });
   }
 
   [Symbol.dispose](): void {
-    this.#events[Symbol.dispose]();
+    this.#stack.dispose();
   }
 
-  /**
-   * Runs a transaction and learns who we are.
-   *
-   * @returns Whether others touched the table meanwhile.
-   */
-  #run(commands: string): boolean {
-    this.#events.drain();
-    const during = { pids: new Set<number>(), lost: false };
-    this.#during = during;
-    try {
-      nft(commands);
-      this.#events.drain();
-    } finally {
-      this.#during = undefined;
-    }
-    const [first] = during.pids;
-    if (during.pids.size === 1) this.#pid ??= first;
-    // Each run of the program is another process: there, only a look tells.
-    if (nftRunner() === nftProgram) return false;
-    return during.lost || [...during.pids].some((pid) => pid !== this.#pid);
+  /** The table's name without its family. */
+  get name(): string {
+    return this.#options.table.split(" ")[1] ?? "";
   }
 
-  #commit(want: Enforced, foreign: boolean): void {
+  /** Runs a transaction. */
+  #run(commands: string): void {
+    const context = this.#context;
+    // Of a large table each element would be told.
+    this.#events.unheard(() =>
+      nft(commands, context && ((text, detail) => context.run(text, detail)))
+    );
+  }
+
+  #commit(want: Enforced): void {
     this.#have = want;
     this.#generation = want.generation;
-    if (foreign) this.#drifted("the table was changed by another");
+    // Nobody was listening just now.
+    this.look();
   }
 
   #drifted(reason: string): void {
@@ -190,15 +184,6 @@ export class Enforcer implements Disposable {
     this.#options.log.warn("The policy rules are written anew", { reason });
     this.#have = undefined;
     this.#options.touched();
-  }
-
-  #standingGeneration(): number | undefined {
-    try {
-      return generationIn(nft(`list chain ${this.#options.table} remember\n`));
-    } catch (e) {
-      if (!(e instanceof OpError)) throw e;
-      return undefined;
-    }
   }
 }
 

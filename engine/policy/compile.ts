@@ -324,5 +324,11 @@ function moved({ need, set }: UsedSet, moves: readonly Move[]): PolicySet {
   // An address may go from one pod to another at once.
   for (const { old } of changes) for (const element of old) elements.delete(element);
   for (const { now } of changes) for (const element of now) elements.add(element);
-  return { ...set, elements };
+  const concerned = new Set(changes.flatMap(({ old, now }) => [...old, ...now]));
+  const step = {
+    from: set.elements,
+    lost: [...concerned].filter((one) => set.elements.has(one) && !elements.has(one)),
+    fresh: [...concerned].filter((one) => !set.elements.has(one) && elements.has(one)),
+  };
+  return { ...set, elements, step };
 }

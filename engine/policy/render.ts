@@ -16,6 +16,7 @@ import {
   type PolicySet,
   type PolicyTable,
   type SetKind,
+  stepBetween,
   type TableOptions,
 } from "./table.ts";
 
@@ -118,7 +119,7 @@ export function narrows(have: PolicyTable, want: PolicyTable): boolean {
   return difference(have.sets, want.sets).some(({ name, old, now }) =>
     // Those that follow from the maps shrink only when somebody is isolated no more.
     !/^(loops|senders)[46]$/.test(name) && old !== undefined && now !== undefined &&
-    [...old.elements].some((one) => !now.elements.has(one))
+    stepBetween(old, now).lost.length > 0
   ) ||
     difference(have.chains, want.chains).some(({ old, now }) =>
       old !== undefined && now !== undefined
@@ -160,11 +161,10 @@ function isDeny({ verdict }: ChainRule): boolean {
 function elementCommands(
   table: string,
   name: string,
-  { elements: old }: PolicySet,
-  { elements: now }: PolicySet,
+  old: PolicySet,
+  now: PolicySet,
 ): string[] {
-  const lost = [...old].filter((one) => !now.has(one));
-  const fresh = [...now].filter((one) => !old.has(one));
+  const { lost, fresh } = stepBetween(old, now);
   return [
     ...(lost.length > 0 ? [`delete element ${table} ${name} { ${lost.join(", ")} }`] : []),
     ...(fresh.length > 0 ? [`add element ${table} ${name} { ${fresh.join(", ")} }`] : []),

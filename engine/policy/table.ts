@@ -39,6 +39,24 @@ export interface PolicySet {
   readonly comment?: string;
   /** As nft writes them: `10.0.0.1`, `10.0.0.1-10.0.0.9`, `10.0.0.1 . 80`. */
   readonly elements: ReadonlySet<string>;
+  /** How it differs from an earlier state of itself, so that nobody has to compare. */
+  readonly step?: SetStep;
+}
+
+/** From one state of a set to the next. */
+export interface SetStep {
+  readonly from: ReadonlySet<string>;
+  readonly lost: readonly string[];
+  readonly fresh: readonly string[];
+}
+
+/** What leads from one state of a set to another. */
+export function stepBetween(old: PolicySet, now: PolicySet): Omit<SetStep, "from"> {
+  if (now.step?.from === old.elements) return now.step;
+  return {
+    lost: [...old.elements].filter((one) => !now.elements.has(one)),
+    fresh: [...now.elements].filter((one) => !old.elements.has(one)),
+  };
 }
 
 /** What a rule looks at; all matches of a rule must hold. */

@@ -135,6 +135,13 @@ export const be32: Fixed<number> = integer(
   (v, at, n) => v.setUint32(at, n),
 );
 
+/** Unsigned, eight bytes, network order; exact below 2^53. */
+export const be64: Fixed<number> = integer(
+  8,
+  (v) => Number(v.getBigUint64(0)),
+  (v, at, n) => v.setBigUint64(at, BigInt(n)),
+);
+
 /** Any bytes, copied on reading: receive buffers are used again. */
 export const raw: Format<Uint8Array> = {
   write: (out, value) => out.append(value),

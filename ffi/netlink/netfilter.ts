@@ -5,7 +5,20 @@
  * @module
  */
 
-import { be16, type Struct, text, u8, writeAttributes, type Writer, writeStruct } from "./codec.ts";
+import {
+  be16,
+  be32,
+  be64,
+  type Fields,
+  nested,
+  readAttributes,
+  type Struct,
+  text,
+  u8,
+  writeAttributes,
+  type Writer,
+  writeStruct,
+} from "./codec.ts";
 
 /** `NETLINK_NETFILTER`, linux/netlink.h. */
 export const NETLINK_NETFILTER = 12;
@@ -28,7 +41,7 @@ export const NfProto = { INET: 1, IPV4: 2, BRIDGE: 7, IPV6: 10 } as const;
 export const Subsystem = { CTNETLINK: 1, NFTABLES: 10 } as const;
 
 /** `NFT_MSG_*`: the low byte. */
-export const NftMessage = { GETTABLE: 1, GETCHAIN: 4 } as const;
+export const NftMessage = { GETTABLE: 1, GETCHAIN: 4, GETOBJ: 19 } as const;
 
 /** A message's type. */
 export function messageType(subsystem: number, message: number): number {
@@ -40,6 +53,20 @@ export const NFT_TABLE = { name: { type: 1, as: text } } as const;
 
 /** `NFTA_CHAIN_*`. */
 export const NFT_CHAIN = { table: { type: 1, as: text }, name: { type: 3, as: text } } as const;
+
+/** `NFTA_COUNTER_*`. */
+export const NFT_COUNTER = { packets: { type: 2, as: be64 } } as const satisfies Fields;
+
+/** `NFTA_OBJ_*`. */
+export const NFT_OBJ = {
+  table: { type: 1, as: text },
+  name: { type: 2, as: text },
+  type: { type: 3, as: be32 },
+  data: { type: 4, as: nested(NFT_COUNTER) },
+} as const satisfies Fields;
+
+/** `NFT_OBJECT_COUNTER`. */
+const COUNTER = 1;
 
 /** Something that nf_tables may hold: a table, or a chain in it. */
 export interface NftObject {
@@ -67,4 +94,16 @@ export function writeNftObject(out: Writer, { family, table, chain }: NftObject)
   writeStruct(out, NFGENMSG, { family: FAMILY[family] });
   if (chain === undefined) writeAttributes(out, NFT_TABLE, { name: table });
   else writeAttributes(out, NFT_CHAIN, { table, name: chain });
+}
+
+/** Appends the body of the question for all counters of a table. */
+export function writeNftCounters(out: Writer, { family, table }: NftObject): void {
+  writeStruct(out, NFGENMSG, { family: FAMILY[family] });
+  writeAttributes(out, NFT_OBJ, { table, type: COUNTER });
+}
+
+/** Reads one counter: its name, and how many packets it has seen. */
+export function readNftCounter(bytes: Uint8Array): [name: string, packets: number] {
+  const { name = "", data } = readAttributes(NFT_OBJ, bytes.subarray(NFGENMSG.size));
+  return [name, data?.packets ?? 0];
 }

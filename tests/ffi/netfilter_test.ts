@@ -24,6 +24,13 @@ const ROWS: readonly Row[] = [
   ...Object.entries(nf.Subsystem).map(([name, ours]): Row => [`NFNL_SUBSYS_${name}`, ours]),
   ...Object.entries(nf.NftMessage).map(([name, ours]): Row => [`NFT_MSG_${name}`, ours]),
   ...numbers(nf.NFT_TABLE, { name: "NFTA_TABLE_NAME" }),
+  ...numbers(nf.NFT_OBJ, {
+    table: "NFTA_OBJ_TABLE",
+    name: "NFTA_OBJ_NAME",
+    type: "NFTA_OBJ_TYPE",
+    data: "NFTA_OBJ_DATA",
+  }),
+  ...numbers(nf.NFT_COUNTER, { packets: "NFTA_COUNTER_PACKETS" }),
   ...numbers(nf.NFT_CHAIN, { table: "NFTA_CHAIN_TABLE", name: "NFTA_CHAIN_NAME" }),
   ["NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW", ct.ConntrackMessage.NEW],
   ["NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET", ct.ConntrackMessage.GET],

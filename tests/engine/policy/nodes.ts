@@ -69,3 +69,17 @@ export function news<T>(
   for (const gone of old.keys()) if (!present.has(gone)) out.set(gone, undefined);
   return out;
 }
+
+/** A table as what it says, in an order that does not depend on its history. */
+export function plain(table: PolicyTable | undefined): unknown {
+  const { sets, chains, maps } = table ?? noPolicies();
+  const byName = <T>(map: ReadonlyMap<string, T>): [string, T][] =>
+    [...map].sort(([a], [b]) => a < b ? -1 : 1);
+  return {
+    sets: byName(sets).map((
+      [name, set],
+    ) => [name, { ...set, elements: [...set.elements].sort(), step: undefined }]),
+    chains: byName(chains),
+    maps: Object.values(maps).map((map) => byName(map)),
+  };
+}

@@ -5,7 +5,7 @@
  */
 
 import type { Command } from "../space.ts";
-import type { Done, HttpTask, Task } from "./agent.ts";
+import type { Done, HttpTask, StreamTask, Tally, Task, TellTask } from "./agent.ts";
 
 const AGENT = new URL("./agent.ts", import.meta.url).pathname;
 /** Ports that every agent serves. */
@@ -87,7 +87,24 @@ export class Actor<P extends Enterable = Enterable> implements AsyncDisposable {
     return { ok, text };
   }
 
-  async #send(task: Omit<Task, "id"> | Omit<HttpTask, "id">): Promise<Done> {
+  /** Starts a stream of datagrams. */
+  async stream(task: Omit<StreamTask, "id" | "deed">): Promise<void> {
+    await this.#send({ ...task, deed: "stream" });
+  }
+
+  /** Ends a stream and tells what became of it. */
+  async count(name: string): Promise<Tally> {
+    return JSON.parse((await this.#send({ deed: "count", name })).text ?? "");
+  }
+
+  /** How often each address has asked here. */
+  async heard(): Promise<Readonly<Record<string, number>>> {
+    return JSON.parse((await this.#send({ deed: "heard" })).text ?? "");
+  }
+
+  async #send(
+    task: Omit<Task, "id"> | Omit<HttpTask, "id"> | Omit<StreamTask, "id"> | Omit<TellTask, "id">,
+  ): Promise<Done> {
     const id = ++this.#count;
     const { promise, resolve } = Promise.withResolvers<Done>();
     this.#waiting.set(id, resolve);

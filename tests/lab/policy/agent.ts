@@ -15,6 +15,33 @@ export interface HttpTask {
   readonly contentType: string;
 }
 
+/**
+ * A stream of datagrams, `every` so many milliseconds one: each from a socket of its own, a new
+ * connection to the kernel, or all from one.
+ */
+export interface StreamTask {
+  readonly id: number;
+  readonly deed: "stream";
+  readonly name: string;
+  readonly ip: string;
+  readonly port: number;
+  readonly every: number;
+  readonly fresh: boolean;
+}
+
+/** `count`: ends a stream, and tells its {@link Tally}; `heard`: who has asked here, by address. */
+export interface TellTask {
+  readonly id: number;
+  readonly deed: "count" | "heard";
+  readonly name?: string;
+}
+
+/** What became of a stream. */
+export interface Tally {
+  readonly sent: number;
+  readonly answered: number;
+}
+
 /** A connection that the agent is asked to make. */
 export interface Task {
   readonly id: number;
@@ -43,10 +70,18 @@ export interface Done {
 const WORD = new TextEncoder().encode("hello\n");
 
 const clients = new Set<Deno.TcpConn>();
+/** How often each address has asked here. */
+const heard = new Map<string, number>();
+
+function hear({ hostname }: Deno.NetAddr): void {
+  const address = hostname.replace(/^::ffff:/, "");
+  heard.set(address, (heard.get(address) ?? 0) + 1);
+}
 
 async function echo(connection: Deno.TcpConn): Promise<void> {
   const buffer = new Uint8Array(1024);
   clients.add(connection);
+  hear(connection.remoteAddr);
   try {
     for (;;) {
       const n = await connection.read(buffer);
@@ -69,7 +104,10 @@ function serve(port: number): void {
   // An IPv6 socket for datagrams takes those of IPv4, too.
   const socket = Deno.listenDatagram({ transport: "udp", hostname: "::", port });
   void (async () => {
-    for await (const [bytes, from] of socket) await socket.send(bytes, from).catch(() => {});
+    for await (const [bytes, from] of socket) {
+      hear(from as Deno.NetAddr);
+      await socket.send(bytes, from).catch(() => {});
+    }
   })();
 }
 
@@ -159,6 +197,56 @@ async function work(task: Task): Promise<boolean> {
   }
 }
 
+/** How long the answer to the last datagram of a stream may take, ms. */
+const GRACE = 3_000;
+
+class Stream {
+  #sent = 0;
+  #answered = 0;
+  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #open = new Set<Line>();
+
+  constructor(task: StreamTask) {
+    const { ip, port, every, fresh } = task;
+    const line = (): Line => {
+      const made = udp({ ...task, deed: "open", protocol: "UDP", ip, port, patience: GRACE });
+      this.#open.add(made);
+      return made;
+    };
+    const shared = fresh ? undefined : line();
+    this.#timer = setInterval(() => {
+      this.#sent++;
+      const own = shared ?? line();
+      own.ask(GRACE).then(() => this.#answered++, () => {}).finally(() => {
+        if (own !== shared) this.#close(own);
+      });
+    }, every);
+  }
+
+  #close(line: Line): void {
+    if (this.#open.delete(line)) line[Symbol.dispose]();
+  }
+
+  async end(): Promise<Tally> {
+    clearInterval(this.#timer);
+    const deadline = performance.now() + GRACE;
+    while (this.#answered < this.#sent && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    for (const line of [...this.#open]) this.#close(line);
+    return { sent: this.#sent, answered: this.#answered };
+  }
+}
+
+const streams = new Map<string, Stream>();
+
+async function tell({ deed, name = "" }: TellTask): Promise<Omit<Done, "id">> {
+  if (deed === "heard") return { ok: true, text: JSON.stringify(Object.fromEntries(heard)) };
+  const tally = await streams.get(name)?.end();
+  streams.delete(name);
+  return { ok: tally !== undefined, text: JSON.stringify(tally ?? {}) };
+}
+
 async function http({ method, url, body, contentType }: HttpTask): Promise<Omit<Done, "id">> {
   try {
     const answer = await fetch(url, {
@@ -169,6 +257,23 @@ async function http({ method, url, body, contentType }: HttpTask): Promise<Omit<
     return { ok: answer.ok, text: await answer.text() };
   } catch (e) {
     return { ok: false, text: String(e) };
+  }
+}
+
+async function answer(
+  task: Task | HttpTask | StreamTask | TellTask,
+): Promise<Omit<Done, "id">> {
+  switch (task.deed) {
+    case "http":
+      return await http(task);
+    case "stream":
+      streams.set(task.name, new Stream(task));
+      return { ok: true };
+    case "count":
+    case "heard":
+      return await tell(task);
+    default:
+      return { ok: await work(task) };
   }
 }
 
@@ -184,10 +289,8 @@ async function main(): Promise<void> {
     const parts = `${rest}${text}`.split("\n");
     rest = parts.pop() ?? "";
     for (const part of parts) {
-      const task: Task | HttpTask = JSON.parse(part);
-      const { id } = task;
-      if (task.deed === "http") void http(task).then((done) => print({ id, ...done }));
-      else void work(task).then((ok) => print({ id, ok }));
+      const task: Task | HttpTask | StreamTask | TellTask = JSON.parse(part);
+      void answer(task).then((done) => print({ id: task.id, ...done }));
     }
   }
   Deno.exit(0);
