@@ -43,14 +43,22 @@ async function inspectCommands(): Promise<Command[]> {
         name,
         brief: command.docs.brief,
         flags: () => Promise.resolve(flagsOf(command.parameters)),
-        argument: () => Promise.resolve(argumentOf(command)),
+        argument: () => argumentOf(command),
       };
     }),
   );
 }
 
-function argumentOf({ names }: InspectCommand): "pods" | "peers" | undefined {
-  return names === "pods" || names === "peers" ? names : undefined;
+async function argumentOf(
+  { names }: InspectCommand,
+): Promise<readonly string[] | "pods" | "peers" | undefined> {
+  if (names === "pods" || names === "peers") return names;
+  if (names !== "commands") return undefined;
+  const [{ COMMANDS }, { TOPICS }] = await Promise.all([
+    import("../inspect/app.ts"),
+    import("../inspect/explain/topics.ts"),
+  ]);
+  return [...new Set([...Object.keys(TOPICS), ...Object.keys(COMMANDS)])];
 }
 
 /** Flags whose values are names, in whatever command. */

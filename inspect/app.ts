@@ -22,6 +22,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> =
   capture: () => import("./capture/command.ts").then((m) => m.capture),
   trace: () => import("./trace/trace.ts").then((m) => m.trace),
   check: () => import("./check/check.ts").then((m) => m.check),
+  explain: () => import("./explain/explain.ts").then((m) => m.explain),
   diagram: () => import("./diagram/diagram.ts").then((m) => m.diagram),
 };
 

@@ -36,6 +36,8 @@ const CASES: Readonly<Record<string, readonly string[]>> = {
   "inspect pods default/web kube": ["kube-system/dns"],
   "inspect capture --pod kube": ["kube-system/dns"],
   "inspect capture --peer ": ["node1", "node2"],
+  "inspect explain mt": ["mtu"],
+  "inspect explain ro": ["routes"],
   // A file: the shell's own business.
   "inspect subnet --subnet-file /ru": [],
   "daemon --etcd-end": ["--etcd-endpoints"],

@@ -67,6 +67,9 @@ for (
     "rules --all",
     "check",
     "diagram",
+    "explain",
+    "explain mtu",
+    "explain peers",
   ]
 ) {
   const [kind] = command.split(" ");
