@@ -39,6 +39,14 @@ export type Driver =
     /** Carry the group policy of the outer header (`IFLA_VXLAN_GBP`). */
     readonly gbp?: boolean;
   }
+  /** A tunnel for IPv4 in IPv4. */
+  | {
+    readonly kind: "ipip";
+    /** Outer source address. */
+    readonly local?: Ip;
+    /** No fixed other end: packets go to the gateway of their route. */
+    readonly anyPeer?: boolean;
+  }
   /** Anything else; never created by us. `name` is the kernel's `IFLA_INFO_KIND`, or empty. */
   | { readonly kind: "other"; readonly name: string };
 
@@ -313,6 +321,8 @@ function driverText(driver: Driver): string {
       return `vxlan id ${driver.vni} dstport ${driver.port}${word("local", driver.local)}${
         word("dev", driver.underlay)
       }`;
+    case "ipip":
+      return `ipip${word("local", driver.local)}`;
     case "other":
       return driver.name === "" ? "unknown" : driver.name;
   }

@@ -87,6 +87,26 @@ export const FLANNEL_BACKENDS = [
   "tencent-vpc",
 ] as const;
 
+/** What a cloud's own routes need beside them. */
+const CLOUD = {
+  reason: "routes of a cloud are made by its route controller",
+  instead:
+    "Let the cloud controller manager make them (--configure-cloud-routes) and set Backend.Type " +
+    "to alloc; or set it to vxlan, which needs nothing of the cloud",
+} as const;
+
+/** Backends, also of older versions of flannel, that will not come, and what to use instead. */
+const REFUSED: Readonly<Record<string, { readonly reason: string; readonly instead: string }>> = {
+  ipsec: {
+    reason: "it needs a second daemon, strongSwan, for what the kernel's WireGuard does alone",
+    instead: "Set Backend.Type to wireguard, which encrypts too; all nodes change together",
+  },
+  "tencent-vpc": CLOUD,
+  "ali-vpc": CLOUD,
+  "aws-vpc": CLOUD,
+  gce: CLOUD,
+};
+
 /** What differs between the families: names of members, limits, and words of messages. */
 const ROWS = {
   4: {
@@ -181,6 +201,10 @@ export function validateForLeases(conf: NetConf): LeaseRanges {
  */
 export function checkBackend(backend: BackendConf, built: readonly string[]): void {
   if (built.includes(backend.type)) return;
+  const other = REFUSED[backend.type];
+  if (other !== undefined) {
+    throw unusable(`backend ${backend.type} is not part of twill: ${other.reason}`, other.instead);
+  }
   const known = FLANNEL_BACKENDS.some((type) => type === backend.type);
   throw unusable(
     known

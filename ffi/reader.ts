@@ -122,6 +122,9 @@ export function linkFacts(where: Where, link: Link, nameOf: (index: number) => s
   return facts;
 }
 
+/** How a tunnel says that an end is not fixed. */
+const ANY = "0.0.0.0" as Ip;
+
 function driverOf(link: Link, nameOf: (index: number) => string): Driver {
   const vxlan = link.message.attributes.info?.vxlan;
   if (link.kind === "vxlan" && vxlan !== undefined) {
@@ -134,6 +137,15 @@ function driverOf(link: Link, nameOf: (index: number) => string): Driver {
       ...(vxlan.link === undefined ? {} : { underlay: nameOf(vxlan.link) }),
       learning: vxlan.learning === 1,
       gbp: vxlan.gbp === true,
+    };
+  }
+  const ipip = link.message.attributes.info?.ipip;
+  if (link.kind === "ipip" && ipip !== undefined) {
+    const { local, remote } = ipip;
+    return {
+      kind: "ipip",
+      ...(local === undefined || local === ANY ? {} : { local }),
+      anyPeer: remote === undefined || remote === ANY,
     };
   }
   if (link.kind === "bridge") {

@@ -163,6 +163,12 @@ function driverInfo(driver: Driver, fact: LinkFact, names: Names): LinkInfo {
         },
       };
     }
+    case "ipip": {
+      const { local } = driver;
+      // The inner packet's TTL and its wish not to be cut are the outer one's too.
+      const inherit = { ttl: 0, pathMtuDiscovery: 0 };
+      return { kind: "ipip", ipip: { ...(local === undefined ? {} : { local }), ...inherit } };
+    }
     case "other":
       return { kind: driver.name };
   }

@@ -8,12 +8,14 @@ import { checkBackend, type NetConf } from "../net_conf.ts";
 import { alloc } from "./alloc.ts";
 import type { Backend } from "./backend.ts";
 import { hostGw } from "./host_gw.ts";
+import { ipip } from "./ipip.ts";
 import { udp } from "./udp.ts";
 import { vxlan } from "./vxlan.ts";
 
 const BUILT: Readonly<Record<string, (conf: NetConf) => Backend>> = {
   vxlan,
   "host-gw": hostGw,
+  ipip,
   udp,
   alloc,
 };

@@ -35,8 +35,8 @@ export function insideOf(conf: NetConf): (ip: Ip) => boolean {
 
 /**
  * True for routes that a backend of ours made: they carry our protocol number, and lead into the
- * pod network or over one of our devices. Also for what flannel left on its devices: the subnet's
- * base address as gateway, on-link.
+ * pod network or over one of our devices. Also for what flannel left on its devices: on-link, the
+ * subnet's base address as gateway, or with ipip any.
  */
 export function isOverlayRoute(
   route: RouteFact,
@@ -48,9 +48,13 @@ export function isOverlayRoute(
   if (route.protocol === TWILL_PROTOCOL) {
     return inside(base) || (route.dev !== undefined && devices.has(route.dev));
   }
-  return FLANNEL_DEVICE.test(route.dev ?? "") && route.onlink === true && route.via === base &&
-    inside(base);
+  if (route.onlink !== true || !inside(base)) return false;
+  return route.dev === IPIP_DEVICE ||
+    (FLANNEL_DEVICE.test(route.dev ?? "") && route.via === base);
 }
+
+/** The device of backend ipip, flannel's and ours. */
+export const IPIP_DEVICE = "flannel.ipip";
 
 const FLANNEL_DEVICE = /^flannel(-v6)?\.\d+$/;
 

@@ -19,7 +19,7 @@ export interface TraceLink {
   /** Bytes. */
   readonly mtu: number;
   readonly mac?: Mac;
-  readonly kind: "bridge" | "veth" | "vxlan" | "other";
+  readonly kind: "bridge" | "veth" | "vxlan" | "ipip" | "other";
   /** The bridge that it is a port of. */
   readonly bridge?: string;
   readonly hairpin?: boolean;

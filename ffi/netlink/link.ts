@@ -84,6 +84,20 @@ export const VXLAN = {
 /** Driver data of a vxlan link. */
 export type Vxlan = Decoded<typeof VXLAN>;
 
+/** `IFLA_IPTUN_*`, linux/if_tunnel.h. */
+export const IPTUN = {
+  /** Outer source address; 0.0.0.0: the route's. */
+  local: { type: 2, as: ip },
+  /** The other end; 0.0.0.0: the gateway of each packet's route. */
+  remote: { type: 3, as: ip },
+  /** 0: the inner packet's. */
+  ttl: { type: 4, as: u8 },
+  /** 0: the outer packet may be cut where the inner one may. */
+  pathMtuDiscovery: { type: 10, as: u8 },
+} as const;
+/** Driver data of an ipip link. */
+export type Iptun = Decoded<typeof IPTUN>;
+
 /** `IFLA_BR_*`. */
 export const BRIDGE = {
   /** Hundredths of a second. */
@@ -125,6 +139,7 @@ export interface LinkInfo {
   readonly kind?: string;
   readonly vxlan?: Vxlan;
   readonly bridge?: Bridge;
+  readonly ipip?: Iptun;
   /** The other end, when a pair is created (`VETH_INFO_PEER`). */
   readonly peer?: LinkMessage;
   /** The driver of the master. */
@@ -151,17 +166,19 @@ export const VETH = {
 const DRIVER_DATA = {
   vxlan: plainNested(VXLAN),
   bridge: plainNested(BRIDGE),
+  ipip: plainNested(IPTUN),
   peer: plainNested(VETH),
 };
 
 const linkInfo: Format<LinkInfo> = {
-  write: (out, { kind, vxlan, bridge, peer, slaveKind, bridgePort }) => {
+  write: (out, { kind, vxlan, bridge, ipip, peer, slaveKind, bridgePort }) => {
     const data = <T>(type: number, format: Format<T>, value: T | undefined): void => {
       if (value !== undefined) writeAttribute(out, type, () => format.write(out, value));
     };
     data(INFO.kind.type, text, kind);
     data(INFO.data.type, DRIVER_DATA.vxlan, vxlan);
     data(INFO.data.type, DRIVER_DATA.bridge, bridge);
+    data(INFO.data.type, DRIVER_DATA.ipip, ipip);
     data(INFO.data.type, DRIVER_DATA.peer, peer && { peer });
     data(INFO.slaveKind.type, text, slaveKind);
     data(INFO.slaveData.type, plainNested(BRIDGE_PORT), bridgePort);
@@ -185,6 +202,8 @@ function readDriver(kind: string | undefined, data: Uint8Array): Partial<LinkInf
       return { vxlan: readAttributes(VXLAN, data) };
     case "bridge":
       return { bridge: readAttributes(BRIDGE, data) };
+    case "ipip":
+      return { ipip: readAttributes(IPTUN, data) };
     case "veth": {
       const { peer } = readAttributes(VETH, data);
       return peer === undefined ? {} : { peer };

@@ -50,6 +50,7 @@ const driver: fc.Arbitrary<Driver> = fc.oneof(
     learning: fc.boolean(),
     gbp: fc.boolean(),
   }),
+  fc.record({ kind: fc.constant("ipip" as const), local: ip, anyPeer: fc.boolean() }),
   fc.record({ kind: fc.constant("other" as const), name: fc.constantFrom("", "bond") }),
 );
 

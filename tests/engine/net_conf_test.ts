@@ -293,6 +293,15 @@ for (const [type, message] of BACKENDS) {
   });
 }
 
+Deno.test("checkBackend: what will not come names what to use instead", () => {
+  const refused = { ipsec: /to wireguard/, "tencent-vpc": /to alloc/, "ali-vpc": /to alloc/ };
+  for (const [type, advice] of Object.entries({ ...refused, "aws-vpc": /alloc/, gce: /alloc/ })) {
+    const { backend } = parseNetConf(`{"Backend":{"Type":"${type}"}}`);
+    const message = new RegExp(`: backend ${type} is not part of twill: `);
+    assert.throws(() => checkBackend(backend, ["vxlan"]), { name: "OpError", message, advice });
+  }
+});
+
 Deno.test("every backend name of flannel is lower case, as types are compared", () => {
   for (const type of FLANNEL_BACKENDS) assert.equal(type, type.toLowerCase());
 });

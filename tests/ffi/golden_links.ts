@@ -304,3 +304,51 @@ export const LINKS: readonly Golden[] = [
     differs: byName("v0"),
   },
 ];
+
+/** Typed last: a kernel that has the driver makes one link more than was asked for. */
+export const TUNNELS: readonly Golden[] = [
+  {
+    command: "ip link add name flannel.ipip mtu 1480 type ipip local 192.0.2.1 nopmtudisc",
+    change: put({
+      kind: "link",
+      where,
+      name: "flannel.ipip",
+      driver: { kind: "ipip", local: parseIp("192.0.2.1"), anyPeer: true },
+      mtu: 1480,
+    }),
+    mayFail: true,
+    bytes: `
+      a4000000 1000 0506 00000000 00000000  RTM_NEWLINK REQUEST ACK EXCL CREATE
+      00 00 0000 00000000 00000000 00000000  ifinfomsg
+      0800 0400 c8050000  IFLA_MTU
+      1100 0300 666c616e6e656c2e6970697000 000000  IFLA_IFNAME
+      6800 1200  IFLA_LINKINFO
+        0800 0100 69706970  IFLA_INFO_KIND
+        5c00 0200  IFLA_INFO_DATA
+          0500 0900 00 000000  IFLA_IPTUN_PROTO
+          0800 0200 c0000201  IFLA_IPTUN_LOCAL
+          0500 0a00 00 000000  IFLA_IPTUN_PMTUDISC
+          0500 0500 00 000000  IFLA_IPTUN_TOS
+          0500 0400 00 000000  IFLA_IPTUN_TTL
+          0800 0100 00000000  IFLA_IPTUN_LINK
+          0800 1400 00000000  IFLA_IPTUN_FWMARK
+          0600 0f00 0000 0000  IFLA_IPTUN_ENCAP_TYPE
+          0600 1000 0000 0000  IFLA_IPTUN_ENCAP_FLAGS
+          0600 1100 0000 0000  IFLA_IPTUN_ENCAP_SPORT
+          0600 1200 0000 0000  IFLA_IPTUN_ENCAP_DPORT`,
+    differs: {
+      why: "zero is what the kernel takes for what is not said, but for the protocol: IPv4 alone",
+      ip: [
+        "18.2.1 00000000",
+        "18.2.15 0000",
+        "18.2.16 0000",
+        "18.2.17 0000",
+        "18.2.18 0000",
+        "18.2.20 00000000",
+        "18.2.5 00",
+        "18.2.9 00",
+      ],
+      twill: [],
+    },
+  },
+];

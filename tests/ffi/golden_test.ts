@@ -4,11 +4,11 @@ import { Flag, writeMessage } from "../../ffi/netlink/message.ts";
 import type { Request } from "../../ffi/netlink/socket.ts";
 import { portSettings, requestFor } from "../../ffi/requests.ts";
 import { type Golden, INDEX, PEER_NETNS_FD } from "./golden.ts";
-import { LINKS } from "./golden_links.ts";
+import { LINKS, TUNNELS } from "./golden_links.ts";
 import { ROUTES } from "./golden_routes.ts";
 import { hex, meaning, unhex } from "./wire.ts";
 
-const SESSION = [...LINKS, ...ROUTES];
+const SESSION = [...LINKS, ...ROUTES, ...TUNNELS];
 
 const NAMES = {
   index: (_where: string, name: string): number => {

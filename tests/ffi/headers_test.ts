@@ -14,6 +14,7 @@ import {
   Iff,
   IFINFOMSG,
   INFO,
+  IPTUN,
   LINK,
   LINK_STATS,
   OperState,
@@ -162,6 +163,12 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     slaveData: "SLAVE_DATA",
   }),
   "VETH_INFO_*": attributes("VETH_INFO_", VETH, { peer: "PEER" }),
+  "IFLA_IPTUN_*": attributes("IFLA_IPTUN_", IPTUN, {
+    local: "LOCAL",
+    remote: "REMOTE",
+    ttl: "TTL",
+    pathMtuDiscovery: "PMTUDISC",
+  }),
   "IFLA_VXLAN_*": attributes("IFLA_VXLAN_", VXLAN, {
     id: "ID",
     link: "LINK",
@@ -330,6 +337,7 @@ const PROGRAM = `
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/if_tunnel.h>
 #include <linux/neighbour.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nf_tables.h>

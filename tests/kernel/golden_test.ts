@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { PEER_NETNS } from "../ffi/golden.ts";
-import { LINKS } from "../ffi/golden_links.ts";
+import { LINKS, TUNNELS } from "../ffi/golden_links.ts";
 import { ROUTES } from "../ffi/golden_routes.ts";
 import { hex, unhex } from "../ffi/wire.ts";
 import { kernelTest, Netns, run } from "./sandbox.ts";
@@ -43,7 +43,7 @@ function isChange(message: Uint8Array<ArrayBuffer>): boolean {
 kernelTest("ip and bridge send the golden bytes", () => {
   using _peer = new Netns(PEER_NETNS);
   run("ip", "link", "set", "lo", "up");
-  for (const { command, bytes, mayFail } of [...LINKS, ...ROUTES]) {
+  for (const { command, bytes, mayFail } of [...LINKS, ...ROUTES, ...TUNNELS]) {
     if (bytes === undefined) run(...command.split(" ") as [string, ...string[]]);
     else assert.equal(sentBy(command, mayFail), hex(unhex(bytes)), command);
   }
