@@ -1,10 +1,10 @@
-/** The udp backend: a relay in the daemon. */
+/** The udp backend: a relay in the daemon, beside itself and beside flanneld. */
 
 import assert from "node:assert/strict";
 import { Capture } from "./capture.ts";
 import { until } from "./command.ts";
 import { Pinger } from "./faults/pinger.ts";
-import { device, type Route, routes } from "./kernel_view.ts";
+import { device, devices, type Route, routes } from "./kernel_view.ts";
 import { explain, Lab } from "./lab.ts";
 import type { Node, Pod } from "./node.ts";
 import { podNet, subnetEnv } from "./rows_setup.ts";
@@ -121,5 +121,36 @@ Deno.test("udp: pods reach each other through the daemons, and each fault heals"
       "route replace default via 192.168.200.1",
     );
     await pinger.lost();
+  });
+});
+
+Deno.test("udp: one overlay with flanneld, and each takes over from the other", async () => {
+  await withLab(async (lab, one, two) => {
+    await one.startDaemon({ flags: lab.flags });
+    await two.startDaemon({ program: ["flanneld"], flags: lab.flags });
+    for (const node of lab.nodes) await node.ready();
+    for (const node of lab.nodes) await whole(node);
+    const [here, there] = [await one.addPod("pod"), await two.addPod("pod")];
+    await ping(one, there, "-M", "do", "-s", "1444");
+    await ping(two, here, "-M", "do", "-s", "1444");
+    const values = await lab.etcd.must("get", "--prefix", "/coreos.com/network/subnets/");
+    const forms = values.match(/\{.*\}/g)!.map((value) => value.replace(/200\.\d+/, "ADDRESS"));
+    assert.equal(forms[0], forms[1]);
+
+    await using pinger = await Pinger.start(one, ["ip", "netns", "exec", "pod"], there.ip);
+    const file = two.read("/run/flannel/subnet.env");
+    await two.daemon!.stop("SIGTERM");
+    await two.startDaemon({ flags: lab.flags });
+    await whole(two);
+    await pinger.lost();
+    assert.equal(two.read("/run/flannel/subnet.env"), file);
+    await one.daemon!.stop("SIGTERM");
+    await one.startDaemon({ program: ["flanneld"], flags: lab.flags });
+    await whole(one);
+    await pinger.lost();
+    assert.deepEqual(
+      (await devices(one)).map(({ ifname }) => ifname).filter((name) => name.startsWith("flannel")),
+      ["flannel0"],
+    );
   });
 });
