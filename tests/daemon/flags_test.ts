@@ -138,6 +138,7 @@ const BAD: readonly (readonly [args: readonly string[], env: Env, message: RegEx
   [["--instance=A/B"], {}, /flag --instance/],
   [["--kube-subnet-mgr", "--lease-file=x"], {}, /--kube-subnet-mgr and --lease-file: choose one/],
   [["--conflist-file=x"], {}, /flag --conflist-file: want an absolute path, got "x"/],
+  [["--network-policy=yes"], {}, /flag --network-policy: want auto, on or off, got "yes"/],
   [["--kube-subnet-mgr=no"], {}, /flag --kube-subnet-mgr: want true or false, got "no"/],
   [[], { FLANNELD_IP_MASQ: "yes" }, /variable FLANNELD_IP_MASQ: want true or false/],
   [[], { FLANNELD_HEALTHZ_PORT: "x" }, /variable FLANNELD_HEALTHZ_PORT: want a whole number/],

@@ -8,6 +8,7 @@ import { CASES } from "../../engine/policy/cases.ts";
 import { type Expectation, expectation } from "../../engine/policy/language.ts";
 import { Cluster } from "./cluster.ts";
 import { TwillService } from "./networks.ts";
+import { percentiles } from "../../bench/table.ts";
 import { note } from "../notes.ts";
 import { Arena } from "./policy/arena.ts";
 import * as platform from "./policy/platform.ts";
@@ -101,5 +102,17 @@ policyTest(
     note(await platform.flood(arena, FULL ? 200 : 60));
   },
 );
+
+policyTest("a write to the API is in the kernel within a moment", async () => {
+  for (const [name, values] of await platform.latencies(arena)) {
+    const [p50, p90, p99] = percentiles(values);
+    note(
+      `${name}, write to kernel: p50 ${p50.toFixed(1)}, p90 ${p90.toFixed(1)}, p99 ${
+        p99.toFixed(1)
+      } ms`,
+    );
+    assert.ok(p50 < 200, "ten times of what we want");
+  }
+});
 
 policyTest("P37: uninstall leaves no rules", () => platform.uninstalled(arena));

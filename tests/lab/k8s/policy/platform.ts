@@ -188,6 +188,50 @@ export async function namespaceAnew(arena: Arena): Promise<void> {
   assert.ok(await make("blue"));
 }
 
+/** So often each change is made when it is timed. */
+const ROUNDS = 30;
+
+/**
+ * From a write to the API until the kernel of the node has told of the change, as `nft monitor`
+ * shows it: with the way through `kubectl proxy`.
+ *
+ * @returns milliseconds of each change, by what it was
+ */
+export async function latencies(arena: Arena): Promise<ReadonlyMap<string, readonly number[]>> {
+  await arena.do("x/timed on pod=a types Ingress; in: N(all)+P(timed=on) @ TCP/80");
+  const { machine } = arena.node("x/a");
+  await using monitor = await machine.start("monitor", ["nft", "monitor"]);
+  const size = (): number => Deno.statSync(monitor.log).size;
+  const settled = async (): Promise<number> => {
+    let at = size();
+    for (let same = 0; same < 5; same++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (size() !== at) [at, same] = [size(), 0];
+    }
+    return at;
+  };
+  const time = async (work: () => Promise<void>): Promise<number> => {
+    const before = await settled();
+    const began = performance.now();
+    const done = work();
+    await until("the kernel has told of it", () => size() > before, { every: 1 });
+    const took = performance.now() - began;
+    await done;
+    return took;
+  };
+  const out = new Map<string, number[]>();
+  const changes: Readonly<Record<string, (i: number) => Promise<void>>> = {
+    "a policy": (i) => arena.do(`x/timed on pod=a types Ingress; in: P(timed=on) @ TCP/${i + 1}`),
+    "a label": (i) => arena.do(`pod x/c labels ${i % 2 === 0 ? "timed=on" : "-timed"}`),
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    const values: number[] = [];
+    for (let i = 0; i < ROUNDS; i++) values.push(await time(() => change(i)));
+    out.set(name, values);
+  }
+  return out;
+}
+
 /** P37: uninstall leaves no table; who was closed is open. */
 export async function uninstalled(arena: Arena): Promise<void> {
   await arena.do("x/p on pod=a types Ingress; in: []");
