@@ -31,6 +31,7 @@ import { nodeIdentity } from "./store/node_id.ts";
 import { RememberingStore } from "./store/remembering.ts";
 import type { Store } from "./store/store.ts";
 import { TraceDesk } from "./trace_desk.ts";
+import { FLANNEL_KEY, type SecretFiles } from "./wireguard_keys.ts";
 
 /** Runs the daemon with the arguments behind `daemon`. Sets the exit code; never throws. */
 export async function main(args: readonly string[] = Deno.args.slice(1)): Promise<void> {
@@ -162,6 +163,7 @@ function nodeOptions(flags: Flags): Omit<NodeOptions, "poller"> {
       ...(v6 === "" ? {} : { 6: parseIp6(v6) }),
     },
     subnetFile: flags["subnet-file"],
+    secrets: secretFiles(flags),
     masquerade: flags["ip-masq"],
     fullyRandom: !flags["ip-masq-fully-random-disable"],
     forward: flags["iptables-forward-rules"],
@@ -170,6 +172,17 @@ function nodeOptions(flags: Flags): Omit<NodeOptions, "poller"> {
     }),
     blackhole: flags["ip-blackhole-route"],
     compat: flags.compat,
+  };
+}
+
+/** As flannel, whose variable tells another place of the key. */
+function secretFiles(flags: Flags): SecretFiles {
+  const told = Deno.env.get("WIREGUARD_KEY_FILE") ?? "";
+  return {
+    ...(told === ""
+      ? { key: statePath(flags, "wireguard-key"), oldKey: FLANNEL_KEY }
+      : { key: told }),
+    psk: statePath(flags, "wireguard-psk"),
   };
 }
 

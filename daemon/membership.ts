@@ -11,6 +11,7 @@ import type { Family, Ip } from "../engine/ip.ts";
 import { type Lease, leaseKey, type LeaseRecord, type LeaseSubnets } from "../engine/lease.ts";
 import { localMac, type Mac } from "../engine/mac.ts";
 import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
+import type { KeyPair } from "../engine/wireguard_key.ts";
 import type { KernelEvent } from "../ffi/events.ts";
 import type { Kernel } from "../ffi/kernel.ts";
 import { chooseInterface, type Chosen, type InterfaceWish, type NodeView } from "./interface.ts";
@@ -32,6 +33,7 @@ export class Membership {
   readonly #store: Store;
   readonly #known: KnownSelf;
   readonly #wish: InterfaceWish;
+  readonly #keys: KeyPair | undefined;
   readonly #log: Log;
 
   constructor(parts: {
@@ -41,6 +43,8 @@ export class Membership {
     readonly store: Store;
     /** What the store knew of this node beforehand. */
     readonly known: KnownSelf;
+    /** Of a backend that encrypts. */
+    readonly keys?: KeyPair;
     readonly options: MembershipOptions;
     readonly log: Log;
   }) {
@@ -49,6 +53,7 @@ export class Membership {
     this.#backend = parts.backend;
     this.#store = parts.store;
     this.#known = known;
+    this.#keys = parts.keys;
     this.#log = parts.log;
     const knownIps = {
       ...(known.publicIp && { 4: known.publicIp }),
@@ -107,7 +112,10 @@ export class Membership {
   }
 
   #record({ publicIps }: Chosen): LeaseRecord {
-    const published = this.#backend.publish(this.#vtepMacs());
+    const published = this.#backend.publish({
+      macs: this.#vtepMacs(),
+      ...(this.#keys && { keys: this.#keys }),
+    });
     return {
       ...(publicIps[4] && { publicIp: publicIps[4] as NonNullable<LeaseRecord["publicIp"]> }),
       ...(publicIps[6] && { publicIp6: publicIps[6] as NonNullable<LeaseRecord["publicIp6"]> }),

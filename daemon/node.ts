@@ -48,10 +48,13 @@ import { firstAddress, subnetEnvOf, SubnetFile } from "./subnet_file.ts";
 import { Ending, Timers } from "./scope.ts";
 import { Backoff, Mark, sleep } from "./wait.ts";
 import { KernelWatch } from "./watch.ts";
+import { openKeys, type SecretFiles, withPsk } from "./wireguard_keys.ts";
 
 /** What the operator chose for this node. */
 export interface NodeOptions extends MembershipOptions, Omit<RulePlace, "mode"> {
   readonly subnetFile: string;
+  /** Where a backend that encrypts keeps its keys. */
+  readonly secrets: SecretFiles;
   /** Written when the node is ready; absent: none. */
   readonly conflist?: ConflistFile;
   /** `--ip-blackhole-route` */
@@ -131,8 +134,10 @@ export class NodeAgent {
    * @throws the signal's reason.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const conf = await this.#store.config(signal);
+    const { secrets } = this.#options;
+    const conf = withPsk(await this.#store.config(signal), secrets);
     const backend = makeBackend(conf);
+    const keys = backend.encrypts ? await openKeys(secrets, this.#log) : undefined;
     this.#log.info("Found network config", { backend: backend.type });
     this.#state.conf = conf;
     using kernel = Kernel.open();
@@ -144,6 +149,7 @@ export class NodeAgent {
       conf,
       store: this.#store,
       known: await this.#store.self(signal),
+      ...(keys && { keys }),
       options: this.#options,
       log: this.#log,
     });
@@ -154,7 +160,7 @@ export class NodeAgent {
     for (const note of previous.notes) this.#log.warn(`Previous subnet file: ${note}`);
     const lease = await membership.join(chosen, previous, signal);
     this.#state.waitingFor = "the peers of the first snapshot to be programmed";
-    const self = { underlay: chosen.underlay, lease };
+    const self = { underlay: chosen.underlay, lease, ...(keys && { keys }) };
     using attendant = attend(conf, this.#options.poller);
     await this.#loop({ kernel, backend, conf, membership, attendant, chosen, self }, signal);
   }
@@ -285,7 +291,7 @@ export class NodeAgent {
     this.#log.warn("This node's interface or address has changed");
     node.membership.tell(chosen);
     node.chosen = chosen;
-    node.self = { underlay: chosen.underlay, lease: node.self.lease };
+    node.self = { ...node.self, underlay: chosen.underlay };
     ending.replace("join", (signal) => node.membership.join(chosen, node.self.lease, signal));
     return true;
   }

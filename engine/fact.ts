@@ -10,6 +10,8 @@
 
 import { addressOf, type Cidr, type Family, familyOf, type Inet, type Ip } from "./ip.ts";
 import type { Mac } from "./mac.ts";
+import type { Secret } from "./secret.ts";
+import type { PublicKey } from "./wireguard_key.ts";
 
 /** The network namespace a fact lives in: the node's, or that of the pod at hand. */
 export type Where = "host" | "pod";
@@ -47,6 +49,8 @@ export type Driver =
     /** No fixed other end: packets go to the gateway of their route. */
     readonly anyPeer?: boolean;
   }
+  /** WireGuard; what it is set to are facts of their own: {@link WireguardFact}. */
+  | { readonly kind: "wireguard" }
   /** Anything else; never created by us. `name` is the kernel's `IFLA_INFO_KIND`, or empty. */
   | { readonly kind: "other"; readonly name: string };
 
@@ -153,6 +157,50 @@ export interface FdbFact {
   readonly remote: Ip;
 }
 
+/** What a WireGuard link is set to, but for its peers. */
+export interface WireguardFact {
+  readonly kind: "wireguard";
+  readonly where: Where;
+  readonly dev: string;
+  /** UDP port. */
+  readonly port: number;
+  readonly publicKey: PublicKey;
+  /** The other half of `publicKey`, by which two of them are compared; never read. */
+  readonly privateKey?: Secret;
+}
+
+/** A peer of a WireGuard link: packets to these networks go to that endpoint, encrypted. */
+export interface WireguardPeerFact {
+  readonly kind: "wireguard-peer";
+  readonly where: Where;
+  readonly dev: string;
+  readonly publicKey: PublicKey;
+  /** Where the peer is reached: address and UDP port. Absent when the kernel does not know yet. */
+  readonly remote?: Ip;
+  readonly port?: number;
+  /** Sorted as text. A packet from the peer must come from one of them. */
+  readonly allowed: readonly Cidr[];
+  /** Seconds between packets that keep a NAT open; 0: none. */
+  readonly keepalive?: number;
+  readonly psk?: Secret;
+  /** Found only: what the kernel tells of the connection. */
+  readonly traffic?: WireguardTraffic;
+}
+
+/** What was heard of a peer of a WireGuard link. */
+export interface WireguardTraffic {
+  /** The last handshake, as `Date.now()` counts; absent: there was none. */
+  readonly handshake?: number;
+  /**
+   * The last handshake is younger than three minutes, after which a key is not used any more: the
+   * peer is where the kernel says.
+   */
+  readonly alive: boolean;
+  /** Bytes, of the outer packets. */
+  readonly received: number;
+  readonly sent: number;
+}
+
 /** A kernel setting below `/proc/sys`. */
 export interface SysctlFact {
   readonly kind: "sysctl";
@@ -200,6 +248,8 @@ export type Fact =
   | RouteFact
   | NeighbourFact
   | FdbFact
+  | WireguardFact
+  | WireguardPeerFact
   | SysctlFact
   | RulesFact
   | ChainFact;
@@ -219,6 +269,8 @@ export interface Scope {
   readonly neighbours?: readonly string[];
   /** Permanent forwarding entries of these VTEPs. */
   readonly fdb?: readonly string[];
+  /** WireGuard links, with their peers. */
+  readonly wireguard?: readonly string[];
   /** Keys below `/proc/sys/`. */
   readonly sysctls?: readonly string[];
   /** Tables: `inet twill`. */
@@ -257,6 +309,10 @@ export function slotOf(fact: Fact): string {
       return `neighbour ${fact.where} ${fact.dev} ${fact.ip}`;
     case "fdb":
       return `fdb ${fact.where} ${fact.dev} ${fact.mac}`;
+    case "wireguard":
+      return `wireguard ${fact.where} ${fact.dev}`;
+    case "wireguard-peer":
+      return `wireguard-peer ${fact.where} ${fact.dev} ${fact.publicKey}`;
     case "sysctl":
       return `sysctl ${fact.where} ${fact.key}`;
     case "rules":
@@ -298,6 +354,12 @@ export function describe(fact: Fact): string {
       return `${fact.ip} lladdr ${fact.mac} dev ${fact.dev}`;
     case "fdb":
       return `${fact.mac} dev ${fact.dev} dst ${fact.remote}`;
+    case "wireguard":
+      return `${fact.dev} listen-port ${fact.port} public-key ${fact.publicKey}`;
+    case "wireguard-peer":
+      return `peer ${fact.publicKey} dev ${fact.dev}${
+        fact.remote === undefined ? "" : ` endpoint ${endpointText(fact.remote, fact.port ?? 0)}`
+      } allowed-ips ${fact.allowed.join(",") || "none"}`;
     case "sysctl":
       return `${fact.key.replaceAll("/", ".")}=${fact.value}`;
     case "rules":
@@ -305,6 +367,11 @@ export function describe(fact: Fact): string {
     case "chain":
       return `${fact.family === 4 ? "iptables" : "ip6tables"} -t ${fact.table} ${fact.chain}`;
   }
+}
+
+/** `192.0.2.7:51820`, `[2001:db8::7]:51820`. */
+export function endpointText(remote: Ip, port: number): string {
+  return familyOf(remote) === 4 ? `${remote}:${port}` : `[${remote}]:${port}`;
 }
 
 function word(name: string, value: string | number | undefined): string {
@@ -323,6 +390,8 @@ function driverText(driver: Driver): string {
       }`;
     case "ipip":
       return `ipip${word("local", driver.local)}`;
+    case "wireguard":
+      return driver.kind;
     case "other":
       return driver.name === "" ? "unknown" : driver.name;
   }

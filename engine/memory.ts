@@ -7,7 +7,7 @@
 
 import { Fields, isJsonList, type Json, jsonObject, parseJson, stringifyJson } from "./json.ts";
 import { type Lease, leaseKey, leaseValue, parseLeaseKey, parseLeaseValue } from "./lease.ts";
-import { formatNetConf, type NetConf, parseNetConf } from "./net_conf.ts";
+import { formatNetConf, type NetConf, parseNetConf, withoutSecrets } from "./net_conf.ts";
 
 /** What is remembered. */
 export interface Memory {
@@ -25,12 +25,12 @@ export function formatMemory(memory: Memory): string {
   return stringifyJson(memoryJson(memory), 1);
 }
 
-/** The memory as a document. Leases are written as in etcd, so that people can compare. */
+/** The memory as a document, without secrets. Leases are written as in etcd, so that people can compare. */
 export function memoryJson({ at, conf, own, ends, leases }: Memory): Json {
   return jsonObject({
     schema: 1,
     at: new Date(at).toISOString(),
-    config: parseJson(formatNetConf(conf)),
+    config: parseJson(formatNetConf(withoutSecrets(conf))),
     own: leaseJson(own),
     ends: ends === undefined ? undefined : new Date(ends).toISOString(),
     leases: leases.map(leaseJson),

@@ -32,14 +32,7 @@ import {
   parseInet,
   parseIp,
 } from "./ip.ts";
-import {
-  Fields,
-  type Json,
-  type JsonObject,
-  jsonObject,
-  parseJson,
-  stringifyJson,
-} from "./json.ts";
+import { Fields, type Json, JsonObject, jsonObject, parseJson, stringifyJson } from "./json.ts";
 
 /** What the configuration says about one address family. */
 export interface FamilyConf<C extends Cidr = Cidr, A extends Ip = Ip> {
@@ -169,6 +162,17 @@ export function formatNetConf(conf: NetConf): string {
     EnableNFTables: conf.nftables,
     Backend: conf.backend.raw,
   }));
+}
+
+/** Stands for a pre-shared key where a configuration is shown or remembered. */
+export const HIDDEN_PSK = "(secret)";
+
+/** The configuration without its secret: the pre-shared key of an encrypting backend. */
+export function withoutSecrets(conf: NetConf): NetConf {
+  const members = conf.backend.raw.members.map(([name, value]): [string, Json] =>
+    name.toLowerCase() === "psk" && value !== "" ? [name, HIDDEN_PSK] : [name, value]
+  );
+  return { ...conf, backend: { ...conf.backend, raw: new JsonObject(members) } };
 }
 
 /** The families that are switched on, 4 before 6. */

@@ -16,6 +16,7 @@
  */
 
 import { type Driver, type Fact, slotOf } from "./fact.ts";
+import { Secret } from "./secret.ts";
 
 /** One step of a plan. */
 export type Change =
@@ -41,11 +42,12 @@ export type Ours = (fact: Fact) => boolean;
  * The order of puts. A link exists before what hangs on it; settings come next, since whatever is
  * no message ends a batch of the applier; addresses come while a pod's link is
  * still down, so that the kernel announces them when it goes up; a route needs its link up and
- * its neighbour known, and a VTEP its FDB entry, before the first packet.
+ * its neighbour known, a VTEP its FDB entry, a WireGuard link its peer, before the first packet.
  */
 const RANK = {
   link: 0,
   sysctl: 1,
+  wireguard: 1,
   port: 2,
   vlan: 3,
   rules: 4,
@@ -54,6 +56,7 @@ const RANK = {
   up: 6,
   neighbour: 7,
   fdb: 8,
+  "wireguard-peer": 8,
   route: 9,
 } as const satisfies Record<Fact["kind"], number>;
 
@@ -130,7 +133,7 @@ function inOrder(facts: readonly Fact[]): Fact[] {
 
 /** Settings have no owner and cannot be deleted: whoever needs a value writes it. */
 function isSetting(fact: Fact): boolean {
-  return fact.kind === "sysctl" || fact.kind === "up";
+  return fact.kind === "sysctl" || fact.kind === "up" || fact.kind === "wireguard";
 }
 
 /** The slots of the links that take this fact with them when they go. */
@@ -141,6 +144,8 @@ function hangsOn(fact: Fact): readonly string[] {
     case "address":
     case "neighbour":
     case "fdb":
+    case "wireguard":
+    case "wireguard-peer":
       return [`link ${fact.where} ${fact.dev}`];
     case "port":
       return [`link ${fact.where} ${fact.dev}`, `link ${fact.where} ${fact.bridge}`];
@@ -166,8 +171,13 @@ export function satisfies(have: Fact, want: Fact): boolean {
     return have.kind === "link" && sameDriver(have.driver, want.driver) &&
       agrees(have, want, ["driver"]);
   }
-  // Equal slots have equal metrics, however they are written.
-  return agrees(have, want, ["optional", "metric"]);
+  if (want.kind === "wireguard-peer" && have.kind === "wireguard-peer") {
+    // A peer behind NAT has another endpoint than it says, and WireGuard follows it: as long as
+    // it answers there, that is the right one.
+    return agrees(have, want, have.traffic?.alive ? ["remote", "port"] : []);
+  }
+  // Equal slots have equal metrics, however they are written. Of two halves of a key one tells all.
+  return agrees(have, want, ["optional", "metric", "privateKey"]);
 }
 
 /** True when a link can become the wanted one without being made anew. */
@@ -180,7 +190,13 @@ function sameDriver(have: Driver, want: Driver): boolean {
 function agrees(have: object, want: object, but: readonly string[]): boolean {
   const found = new Map<string, unknown>(Object.entries(have));
   return Object.entries(want).every(([name, value]) =>
-    value === undefined || but.includes(name) || found.get(name) === value ||
+    value === undefined || but.includes(name) || same(found.get(name), value) ||
     (!value && found.get(name) === undefined)
   );
+}
+
+function same(have: unknown, want: unknown): boolean {
+  if (want instanceof Secret) return want.equals(have);
+  if (!Array.isArray(want) || !Array.isArray(have)) return have === want;
+  return have.length === want.length && want.every((one, at) => one === have[at]);
 }

@@ -175,6 +175,7 @@ export class Kernel implements Disposable {
         neighbourFacts(space.socket, where, name, index)
       ),
       ...indexed(scope.fdb).flatMap(([name, index]) => fdbFacts(space.socket, where, name, index)),
+      ...indexed(scope.wireguard).flatMap(([name]) => space.wireguard.read(where, name)),
       ...this.#sysctlFacts(where, scope.sysctls),
       ...(scope.rules ?? []).map((table) => this.#rulesFact(where, table)),
       ...chainFacts(space, where, scope.chains),
@@ -229,6 +230,12 @@ export class Kernel implements Disposable {
       if (isFile(fact)) {
         flush();
         outcomes[at] = attempt(change, () => this.#applyFile({ ...change, fact }));
+        continue;
+      }
+      if (fact.kind === "wireguard" || fact.kind === "wireguard-peer") {
+        flush();
+        const answer = this.#space(fact.where).wireguard.apply({ ...change, fact });
+        outcomes[at] = outcome(change, answer.errno === 0 ? undefined : answer);
         continue;
       }
       // Indexes of links that a waiting request makes can be told when it was sent.
@@ -400,10 +407,14 @@ function isDone({ op, fact }: Change, errno: number): boolean {
 
 function outcome(change: Change, refused: Answer | undefined): Outcome {
   if (refused === undefined || isDone(change, refused.errno)) return { change };
-  const error = new OpError(deed(change), describe(change.fact), {
+  const { fact } = change;
+  const error = new OpError(deed(change), describe(fact), {
     code: ErrorCode.kernel,
     errno: refused.errno,
     kernel: refused.words ?? errnoText(refused.errno),
+    advice: fact.kind === "link" && refused.errno === Errno.EOPNOTSUPP
+      ? `This kernel has no driver for such links: modprobe ${fact.driver.kind}, or another backend`
+      : undefined,
   });
   return { change, error };
 }

@@ -7,6 +7,7 @@
 
 import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
 import { NetlinkSocket, type Reply, type Request } from "./netlink/socket.ts";
+import { WireguardSocket } from "./wireguard.ts";
 import { answeredLink, type Link, linkQuestion } from "./reader.ts";
 
 /** A namespace that we hold open: its socket, and how to enter it for files and rules. */
@@ -16,6 +17,7 @@ export class Namespace implements Disposable {
   readonly #fd: Fd;
   readonly #own: boolean;
   readonly #links = new Map<string, Link>();
+  #wireguard: WireguardSocket | undefined;
 
   /** @param path Absent: the calling thread's own. */
   constructor(path: string | undefined) {
@@ -29,6 +31,11 @@ export class Namespace implements Disposable {
   /** The namespace's descriptor, for links that are made in it from another one. */
   get fd(): number {
     return this.#fd.number;
+  }
+
+  /** The family of WireGuard links; made on first use. */
+  get wireguard(): WireguardSocket {
+    return this.#wireguard ??= this.enter(() => new WireguardSocket());
   }
 
   /** Runs a synchronous function inside. */
@@ -69,6 +76,7 @@ export class Namespace implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#wireguard?.[Symbol.dispose]();
     this.socket[Symbol.dispose]();
     this.#fd[Symbol.dispose]();
   }

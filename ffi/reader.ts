@@ -152,7 +152,7 @@ function driverOf(link: Link, nameOf: (index: number) => string): Driver {
     const filtering = link.message.attributes.info?.bridge?.vlanFiltering === 1;
     return { kind: "bridge", ...(filtering ? { vlanFiltering: true } : {}) };
   }
-  if (link.kind === "veth") return { kind: "veth" };
+  if (link.kind === "veth" || link.kind === "wireguard") return { kind: link.kind };
   return { kind: "other", name: link.kind };
 }
 

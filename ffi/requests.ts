@@ -60,8 +60,11 @@ export interface Names {
   netnsFd(where: Where): number;
 }
 
-/** Facts that travel as netlink messages; the others are files or rules. */
-export type LinkLevelFact = Exclude<Fact, { readonly kind: "sysctl" | "rules" | "chain" }>;
+/** Facts that travel as messages of rtnetlink; the others are files, rules or WireGuard's. */
+export type LinkLevelFact = Exclude<
+  Fact,
+  { readonly kind: "sysctl" | "rules" | "chain" | "wireguard" | "wireguard-peer" }
+>;
 
 /** The family number of an address or network. */
 export function af(text: Ip | Cidr): number {
@@ -169,6 +172,8 @@ function driverInfo(driver: Driver, fact: LinkFact, names: Names): LinkInfo {
       const inherit = { ttl: 0, pathMtuDiscovery: 0 };
       return { kind: "ipip", ipip: { ...(local === undefined ? {} : { local }), ...inherit } };
     }
+    case "wireguard":
+      return { kind: "wireguard" };
     case "other":
       return { kind: driver.name };
   }

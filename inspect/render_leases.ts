@@ -6,7 +6,7 @@
 
 import { Fields, JsonObject, stringifyJson } from "../engine/json.ts";
 import { type Lease, leaseSubnets } from "../engine/lease.ts";
-import { formatNetConf } from "../engine/net_conf.ts";
+import { formatNetConf, withoutSecrets } from "../engine/net_conf.ts";
 import type { JudgedLease } from "./judge_leases.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { NONE, table, type TableOptions } from "./style.ts";
@@ -65,7 +65,7 @@ export function leasesJson(
   const iso = (time: number | undefined): string | null =>
     time === undefined ? null : new Date(time).toISOString();
   return {
-    config: leases === undefined ? null : JSON.parse(formatNetConf(leases.conf)),
+    config: leases === undefined ? null : JSON.parse(formatNetConf(withoutSecrets(leases.conf))),
     at: iso(leases?.at),
     store: daemon === undefined ? null : {
       name: daemon.store.name,

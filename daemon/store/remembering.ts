@@ -8,7 +8,7 @@
 import { messageOf } from "../../engine/errors.ts";
 import type { Lease } from "../../engine/lease.ts";
 import type { Memory } from "../../engine/memory.ts";
-import { formatNetConf, type NetConf } from "../../engine/net_conf.ts";
+import { formatNetConf, type NetConf, withoutSecrets } from "../../engine/net_conf.ts";
 import type { Log } from "../log.ts";
 import { Mark, sleep } from "../wait.ts";
 import type { MemoryFile } from "./memory.ts";
@@ -75,7 +75,8 @@ export class RememberingStore implements Store {
   }
 
   #compare(used: NetConf, now: NetConf): void {
-    if (formatNetConf(used) === formatNetConf(now)) return;
+    // What was remembered is without secrets.
+    if (formatNetConf(withoutSecrets(used)) === formatNetConf(withoutSecrets(now))) return;
     this.#log.error("The network configuration has changed meanwhile; restart twill to use it");
   }
 

@@ -11,6 +11,7 @@ import type { Json } from "../json.ts";
 import type { Lease } from "../lease.ts";
 import type { Mac } from "../mac.ts";
 import type { Ours } from "../plan.ts";
+import type { KeyPair } from "../wireguard_key.ts";
 
 /** The link that carries the packets between nodes, as interface selection found it. */
 export interface Underlay {
@@ -27,6 +28,16 @@ export interface Underlay {
 export interface Self {
   readonly underlay: Underlay;
   readonly lease: Lease;
+  /** Of a backend that encrypts; absent where nothing is made, only compared. */
+  readonly keys?: KeyPair;
+}
+
+/** What a node makes up, and tells its peers. */
+export interface Identity {
+  /** The MAC addresses of our VTEPs. */
+  readonly macs: Readonly<Partial<Record<Family, Mac>>>;
+  /** Of a backend that encrypts. */
+  readonly keys?: KeyPair;
 }
 
 /** One peer and the facts by which packets reach its pods. */
@@ -60,7 +71,9 @@ export interface Backend {
   readonly leaseType: string;
   /** The MTU of pods, bytes, at most 65535. */
   podMtu(underlay: Underlay): number;
-  /** The names of the VTEP devices by family; empty for backends without any. */
+  /** The node needs a pair of keys. */
+  readonly encrypts?: true;
+  /** The names of the devices by family; empty for backends without any. */
   devices(): Readonly<Partial<Record<Family, string>>>;
   /**
    * Says whether this node can take part.
@@ -70,8 +83,8 @@ export interface Backend {
   admit(underlay: Underlay, publicIps: Readonly<Partial<Record<Family, Ip>>>): void;
   /** The MAC addresses of the VTEPs that a lease names. */
   macsOf(lease: Lease): Readonly<Partial<Record<Family, Mac>>>;
-  /** The data that peers need, given the MAC addresses of our VTEPs. */
-  publish(macs: Readonly<Partial<Record<Family, Mac>>>): Published;
+  /** The data that peers need, given what we made up. */
+  publish(identity: Identity): Published;
   /** What this node is to hold so that it reaches these peers (its own lease left out). */
   facts(self: Self, peers: readonly Lease[]): BackendFacts;
   /** What to read of the kernel before planning. */

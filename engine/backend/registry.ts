@@ -11,11 +11,13 @@ import { hostGw } from "./host_gw.ts";
 import { ipip } from "./ipip.ts";
 import { udp } from "./udp.ts";
 import { vxlan } from "./vxlan.ts";
+import { wireguard } from "./wireguard.ts";
 
 const BUILT: Readonly<Record<string, (conf: NetConf) => Backend>> = {
   vxlan,
   "host-gw": hostGw,
   ipip,
+  wireguard,
   udp,
   alloc,
 };

@@ -20,7 +20,16 @@ import type { Lease } from "../lease.ts";
 import { type Mac, parseMac } from "../mac.ts";
 import { enabledFamilies, type NetConf } from "../net_conf.ts";
 import type { Ours } from "../plan.ts";
-import type { Backend, BackendFacts, BadPeer, PeerFacts, Self, Underlay } from "./backend.ts";
+import type {
+  Backend,
+  BackendFacts,
+  BadPeer,
+  Identity,
+  PeerFacts,
+  Self,
+  Underlay,
+} from "./backend.ts";
+import { inRange } from "./options.ts";
 import { directRoute, insideOf, isOverlayRoute, LEASE_ROWS } from "./routes.ts";
 
 /** The `Backend` section of a vxlan network. */
@@ -81,12 +90,6 @@ export function vxlanOptions(conf: NetConf): VxlanOptions {
   };
 }
 
-function inRange(fields: Fields, name: string, low: number, high: number): number | undefined {
-  const value = fields.integer(name);
-  if (value === undefined || (value >= low && value <= high)) return value;
-  throw new SyntaxError(`Backend.${name}: want ${low} to ${high}, got ${value}`);
-}
-
 /** The vxlan backend for a network. @throws see {@link vxlanOptions} */
 export function vxlan(conf: NetConf): Backend {
   return new VxlanBackend(vxlanOptions(conf), enabledFamilies(conf), conf);
@@ -129,7 +132,7 @@ class VxlanBackend implements Backend {
     );
   }
 
-  publish(macs: Parameters<Backend["publish"]>[0]): ReturnType<Backend["publish"]> {
+  publish({ macs }: Identity): ReturnType<Backend["publish"]> {
     return Object.fromEntries(
       this.#families.flatMap((family) => {
         const mac = macs[family];
@@ -267,6 +270,8 @@ class VxlanBackend implements Backend {
           return isOverlayRoute(fact, devices, inside);
         case "port":
         case "vlan":
+        case "wireguard":
+        case "wireguard-peer":
         case "sysctl":
         case "rules":
         case "chain":

@@ -207,7 +207,7 @@ export type Decoded<T extends Fields> =
 /** `NLA_TYPE_MASK`, linux/netlink.h: the two high bits say "nested" and "network order". */
 const TYPE_MASK = 0x3fff;
 /** `NLA_F_NESTED`, linux/netlink.h. */
-const NESTED = 0x8000;
+export const NESTED = 0x8000;
 /** `NLA_HDRLEN`: length and type, two bytes each. */
 const HEADER = 4;
 

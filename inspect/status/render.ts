@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatNetConf } from "../../engine/net_conf.ts";
+import { formatNetConf, withoutSecrets } from "../../engine/net_conf.ts";
 import { leaseSubnets } from "../../engine/lease.ts";
 import { table, type TableOptions } from "../style.ts";
 import type { StatusRow, StatusView } from "./view.ts";
@@ -42,7 +42,7 @@ export function statusJson(
     subnets: overlay.subnets,
     networks: overlay.networks,
     mtu: overlay.file.kind === "read" ? overlay.file.env.mtu : null,
-    config: leases === undefined ? null : JSON.parse(formatNetConf(leases.conf)),
+    config: leases === undefined ? null : JSON.parse(formatNetConf(withoutSecrets(leases.conf))),
     lease: leases === undefined ? null : {
       subnets: leaseSubnets(leases.own),
       publicIP: leases.own.publicIp ?? null,

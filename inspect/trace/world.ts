@@ -65,7 +65,7 @@ function linksOf(facts: readonly Fact[]): Map<string, TraceLink> {
       name,
       up: up.has(name),
       mtu: fact.mtu ?? 0,
-      kind: driver.kind,
+      kind: driver.kind === "wireguard" ? "other" : driver.kind,
       ...(mac === undefined ? {} : { mac }),
       ...(port === undefined ? {} : {
         bridge: port.bridge,

@@ -115,6 +115,13 @@ export class FakeKernel {
         if (link.driver.kind !== "vxlan") return "Operation not supported";
         return void this.#set(fact);
       }
+      case "wireguard":
+      case "wireguard-peer": {
+        const link = this.#link(fact.where, fact.dev);
+        if (link === undefined) return "No such device";
+        if (link.driver.kind !== "wireguard") return "Operation not supported";
+        return void this.#set(fact);
+      }
       case "sysctl": {
         const dev = /^net\/ipv[46]\/conf\/([^/]+)\//.exec(fact.key)?.[1];
         const known = dev === undefined || ["all", "default", "lo"].includes(dev) ||
@@ -296,11 +303,13 @@ export class FakeKernel {
       }
       case "up":
       case "sysctl":
+      case "wireguard":
         throw new Error(`settings are not deleted: ${slot}`);
       case "port":
       case "vlan":
       case "neighbour":
       case "fdb":
+      case "wireguard-peer":
       case "rules":
       case "chain":
         return this.#facts.delete(slot) ? undefined : "No such file or directory";
@@ -327,6 +336,8 @@ export class FakeKernel {
         case "route":
         case "neighbour":
         case "fdb":
+        case "wireguard":
+        case "wireguard-peer":
           return f.dev === name;
       }
     });

@@ -181,14 +181,13 @@ Deno.test("vxlan: the facts of a peer depend on no other peer", () => {
 
 Deno.test("vxlan: publishes what flannel publishes", () => {
   const published = network(DUAL, { VNI: 5 }).publish({
-    4: parseMac("0a:00:00:00:00:01"),
-    6: parseMac("0e:00:00:00:00:01"),
+    macs: { 4: parseMac("0a:00:00:00:00:01"), 6: parseMac("0e:00:00:00:00:01") },
   });
   const text = '{"VNI":5,"VtepMAC":"0a:00:00:00:00:01"}';
   assert.equal(stringifyJson(published[4] ?? null), text);
   assert.deepEqual(published[4], parseJson(text));
   assert.equal(stringifyJson(published[6] ?? null), text.replace("0a:", "0e:"));
-  assert.deepEqual(network(DUAL).publish({}), {});
+  assert.deepEqual(network(DUAL).publish({ macs: {} }), {});
 });
 
 Deno.test("vxlan: reads its devices, the main table, and no more of the node", () => {
