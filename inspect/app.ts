@@ -24,6 +24,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> =
   check: () => import("./check/check.ts").then((m) => m.check),
   explain: () => import("./explain/explain.ts").then((m) => m.explain),
   diagram: () => import("./diagram/diagram.ts").then((m) => m.diagram),
+  bundle: () => import("./bundle/bundle.ts").then((m) => m.bundle),
 };
 
 /** Runs one command. @returns the exit code: see {@link Exit} */

@@ -35,6 +35,12 @@ export interface InspectContext extends CommandContext {
   /** The names in a directory. @throws as {@link InspectContext.readFile} */
   readonly list: (path: string) => string[];
   /**
+   * Writes a new file that only its owner may read; `-` is stdout.
+   *
+   * @throws {OpError} also when there is one already.
+   */
+  readonly save: (path: string, bytes: Uint8Array) => void;
+  /**
    * The body of the daemon's answer on its status socket; undefined where nobody answers.
    *
    * @param path `/status`

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import type { Capability, InspectContext } from "./context.ts";
 import { write } from "./main.ts";
 
@@ -25,6 +26,7 @@ export function realContext(): InspectContext {
     open: async () => (await import("../ffi/kernel.ts")).Kernel.open(),
     readFile: (path) => Deno.readTextFileSync(path),
     list: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name).sort(),
+    save,
     ask,
     traceTools: async () => (await import("./trace/real_tools.ts")).realTraceTools(),
     checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
@@ -57,6 +59,20 @@ function columns(): number | undefined {
     return Deno.consoleSize().columns || undefined;
   } catch {
     return undefined;
+  }
+}
+
+function save(path: string, bytes: Uint8Array): void {
+  try {
+    if (path !== "-") return Deno.writeFileSync(path, bytes, { createNew: true, mode: 0o600 });
+    for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+  } catch (cause) {
+    throw new OpError("write", path, {
+      code: ErrorCode.io,
+      kernel: messageOf(cause),
+      advice: "Name another file, which is not there yet: -w FILE",
+      cause,
+    });
   }
 }
 

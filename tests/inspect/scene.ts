@@ -208,6 +208,8 @@ export interface Scene {
   readonly tools?: Partial<CheckTools>;
   /** What `trace` asks; default: no rules, and the routes of the facts. */
   readonly asked?: Partial<TraceTools>;
+  /** Takes the files that are written, by path. */
+  readonly saved?: Map<string, Uint8Array>;
   /** The locale is UTF-8; default: it is. */
   readonly unicode?: boolean;
   readonly colour?: boolean;
@@ -281,6 +283,7 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
         ...scene.asked,
       });
     },
+    save: (path, bytes) => scene.saved?.set(path, bytes),
     ask: (_socket, path) => Promise.resolve(scene.status?.[path]),
     checkTools: () => Promise.resolve({ ...QUIET, ...scene.tools }),
     has: (capability) =>
