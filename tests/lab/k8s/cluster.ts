@@ -196,7 +196,7 @@ export class Cluster implements AsyncDisposable {
   /** The same for what must succeed. @returns its stdout */
   kubectl(args: readonly string[], options?: RunOptions): Promise<string> {
     const config = `--kubeconfig=${this.plane.kubeconfig("admin")}`;
-    return this.plane.machine.must(["kubectl", config, ...args], options);
+    return this.plane.machine.must(["kubectl", config, ...args], { seconds: 150, ...options });
   }
 
   /** Creates objects or changes them. */
@@ -236,7 +236,7 @@ export class Cluster implements AsyncDisposable {
       const wanted = names.map((name) => pods.find((one) => nameOf(one) === fullName(name)));
       last = wanted.map((one, i) => `${names[i]}: ${JSON.stringify(one?.status)}`).join("\n");
       return wanted.every((one) => one !== undefined && isReady(one)) && wanted as Listed[];
-    }, { seconds: 60, every: 200, explain: () => last });
+    }, { seconds: 150, every: 200, explain: () => last });
     const pods = await Promise.all(found.map((one) => this.#running(one)));
     return Object.fromEntries(names.map((name, i) => [name, pods[i]])) as Record<N, RunningPod>;
   }

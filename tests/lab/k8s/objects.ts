@@ -18,7 +18,7 @@ export interface KubeObject extends Json {
   } & Json;
 }
 
-/** The image of pods: busybox and `probe` (programs/probe); see build. */
+/** The image of pods: busybox and `probe` (probe/main.go); see build. */
 export const IMAGE = "lab.local/pod:1";
 
 /** What a pod is made with. */

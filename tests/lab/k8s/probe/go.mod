@@ -1,0 +1,3 @@
+module twilllab/probe
+
+go 1.21

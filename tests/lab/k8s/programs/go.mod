@@ -1,3 +1,0 @@
-module lab
-
-go 1.21
