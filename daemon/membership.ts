@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../engine/backend/backend.ts";
+import type { Backend, Published } from "../engine/backend/backend.ts";
 import type { RouteFact } from "../engine/fact.ts";
 import type { Family, Ip } from "../engine/ip.ts";
 import { type Lease, leaseKey, type LeaseRecord, type LeaseSubnets } from "../engine/lease.ts";
@@ -35,6 +35,7 @@ export class Membership {
   readonly #wish: InterfaceWish;
   readonly #keys: KeyPair | undefined;
   readonly #log: Log;
+  readonly #published: Published | undefined;
 
   constructor(parts: {
     readonly kernel: Kernel;
@@ -46,6 +47,8 @@ export class Membership {
     /** Of a backend that encrypts. */
     readonly keys?: KeyPair;
     readonly options: MembershipOptions;
+    /** What peers are told, when the backend does not say it. */
+    readonly published: Published | undefined;
     readonly log: Log;
   }) {
     const { known, options } = parts;
@@ -55,6 +58,7 @@ export class Membership {
     this.#known = known;
     this.#keys = parts.keys;
     this.#log = parts.log;
+    this.#published = parts.published;
     const knownIps = {
       ...(known.publicIp && { 4: known.publicIp }),
       ...(known.publicIp6 && { 6: known.publicIp6 }),
@@ -112,7 +116,7 @@ export class Membership {
   }
 
   #record({ publicIps }: Chosen): LeaseRecord {
-    const published = this.#backend.publish({
+    const published = this.#published ?? this.#backend.publish({
       macs: this.#vtepMacs(),
       ...(this.#keys && { keys: this.#keys }),
     });

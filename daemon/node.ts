@@ -89,6 +89,8 @@ export class NodeAgent {
   readonly #state: NodeState;
   #wanted: readonly Fact[] = [];
   #othersRemoved = false;
+  /** Asks for a pass; undefined before the loop. */
+  #look: ((why: string) => void) | undefined;
 
   constructor(store: Store, options: NodeOptions, log: Log, onReady: () => void = () => {}) {
     this.#store = store;
@@ -142,6 +144,17 @@ export class NodeAgent {
     this.#state.conf = conf;
     using kernel = Kernel.open();
     kernel.enlarge();
+    await using attendant = attend(conf, {
+      poller: this.#options.poller,
+      log: this.#log,
+      changed: () => {
+        this.#state.revision.raise();
+        this.#look?.("commands ended");
+      },
+    });
+    this.#state.attendant = attendant;
+    this.#state.waitingFor = "the backend's own start";
+    const published = await attendant?.begin?.(signal);
     this.#state.waitingFor = "what the store knows of this node";
     const membership = new Membership({
       kernel,
@@ -151,6 +164,7 @@ export class NodeAgent {
       known: await this.#store.self(signal),
       ...(keys && { keys }),
       options: this.#options,
+      published,
       log: this.#log,
     });
     this.#state.waitingFor = "an interface";
@@ -161,7 +175,6 @@ export class NodeAgent {
     const lease = await membership.join(chosen, previous, signal);
     this.#state.waitingFor = "the peers of the first snapshot to be programmed";
     const self = { underlay: chosen.underlay, lease, ...(keys && { keys }) };
-    using attendant = attend(conf, this.#options.poller);
     await this.#loop({ kernel, backend, conf, membership, attendant, chosen, self }, signal);
   }
 
@@ -220,6 +233,7 @@ export class NodeAgent {
       moved ||= event === undefined || node.membership.follows(event.kind);
       mark.raise();
     };
+    this.#look = look;
     const { poller } = this.#options;
     using watch = new KernelWatch(poller, node.kernel, () => ({
       anywhere: lost,
@@ -323,7 +337,8 @@ export class NodeAgent {
       if (report.own.length === 0) this.#removeChains(node);
       // A remembered lease may have run out: pods that run go on, new ones wait.
       const sure = this.#store.status().remembered === undefined;
-      if (report.own.length === 0 && sure) this.#announce(env);
+      const able = (node.attendant?.troubles?.().reasons ?? []).length === 0;
+      if (report.own.length === 0 && sure && able) this.#announce(env);
       this.#state.solved("pass");
       return report.own.length === 0 && report.refused.length === 0;
     } catch (e) {

@@ -11,6 +11,7 @@ import type { Fact } from "../engine/fact.ts";
 import type { NetConf } from "../engine/net_conf.ts";
 import type { NodeStatus, PassStatus } from "../engine/node_status.ts";
 import type { Change } from "../engine/plan.ts";
+import type { Attendant } from "./attendant.ts";
 import { Calm } from "./calm.ts";
 import type { Report } from "./converge.ts";
 import type { Health } from "./health.ts";
@@ -60,6 +61,8 @@ export class NodeState {
   #snapshot: Snapshot | undefined;
   /** Raised by every change of what {@link NodeState.status} tells. */
   readonly revision = new Revision();
+  /** Tells what does not work beside the loop. */
+  attendant: Pick<Attendant, "troubles"> | undefined;
   /** How fast repairs are answered, and how often they are logged. */
   readonly calm = new Calm();
   /** Pods that still live in a subnet that is no longer this node's. */
@@ -224,6 +227,7 @@ export class NodeState {
   /** What the probes tell now. */
   health(store: string, { problem, bad, remembered }: StoreStatus): Health {
     const report = this.#report;
+    const beside = this.attendant?.troubles?.() ?? { reasons: [], remarks: [] };
     const remarks = [
       ...(problem === undefined ? [] : [`store ${store}: ${problem}`]),
       ...(this.oldPods.length === 0 ? [] : [
@@ -233,6 +237,7 @@ export class NodeState {
       ...[...report?.refused ?? [], ...report?.bad ?? []].map(({ who, reason }) =>
         `peer ${who} is not reached: ${reason}`
       ),
+      ...beside.remarks,
     ];
     const reasons = [
       ...(remembered === undefined ? [] : [
@@ -242,6 +247,7 @@ export class NodeState {
       ]),
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...this.#problems.values(),
+      ...beside.reasons,
       ...(report?.own ?? []).map(({ who, reason }) => `${who}: ${reason}`),
     ];
     return { reasons, remarks };

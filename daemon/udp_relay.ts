@@ -152,10 +152,11 @@ export class UdpRelay implements Attendant {
     this.#socket = undefined;
   }
 
-  [Symbol.dispose](): void {
+  [Symbol.asyncDispose](): Promise<void> {
     this.#closeSocket();
     this.#closeTun();
     this.#answers[Symbol.dispose]();
+    return Promise.resolve();
   }
 }
 

@@ -7,6 +7,7 @@
 import { checkBackend, type NetConf } from "../net_conf.ts";
 import { alloc } from "./alloc.ts";
 import type { Backend } from "./backend.ts";
+import { extension } from "./extension.ts";
 import { hostGw } from "./host_gw.ts";
 import { ipip } from "./ipip.ts";
 import { udp } from "./udp.ts";
@@ -19,6 +20,7 @@ const BUILT: Readonly<Record<string, (conf: NetConf) => Backend>> = {
   ipip,
   wireguard,
   udp,
+  extension,
   alloc,
 };
 
