@@ -14,13 +14,11 @@
 import type { Backend, Self } from "../engine/backend/backend.ts";
 import { makeBackend } from "../engine/backend/registry.ts";
 import { OpError } from "../engine/errors.ts";
-import { describe, type Fact, type RouteFact, TWILL_PROTOCOL } from "../engine/fact.ts";
-import type { Cidr } from "../engine/ip.ts";
-import { enabledFamilies, type NetConf } from "../engine/net_conf.ts";
+import { describe, type Fact } from "../engine/fact.ts";
+import type { NetConf } from "../engine/net_conf.ts";
 import { plan } from "../engine/plan.ts";
 import {
   noFlannelChains,
-  type OverlayNet,
   overlayRuleFacts,
   ruleMode,
   type RulePlace,
@@ -34,6 +32,7 @@ import type { Poller } from "../ffi/poll.ts";
 import { version as versionOf } from "../version.ts";
 import { attend, type Attendant } from "./attendant.ts";
 import { planBridge, podsOfOldSubnets, viewBridge } from "./bridge.ts";
+import { lastResort, overlayNets, tableOf } from "./common_facts.ts";
 import { Converger, peersOf, type Report, type Wish } from "./converge.ts";
 import type { ConflistFile } from "./conflist_file.ts";
 import type { Health } from "./health.ts";
@@ -387,35 +386,4 @@ export class NodeAgent {
     this.#state.waitingFor = undefined;
     this.#store.ready?.();
   }
-}
-
-function overlayNets(conf: NetConf, { lease }: Self): OverlayNet[] {
-  return enabledFamilies(conf).flatMap((family) => {
-    const { network } = conf.families[family];
-    const subnet = family === 4 ? lease.subnet : lease.subnet6;
-    return network === undefined || subnet === undefined ? [] : [{ network, subnet }];
-  });
-}
-
-/**
- * The nft table in which a fact's rules stand. The nf_tables variant of iptables keeps its tables
- * there too; changes of the legacy variant are heard by nobody, and found on the slow tick.
- */
-function tableOf(fact: Fact): string[] {
-  if (fact.kind === "rules") return [fact.table];
-  if (fact.kind === "chain") return [`${fact.family === 4 ? "ip" : "ip6"} ${fact.table}`];
-  return [];
-}
-
-/** Packets to pods that are not there end here, instead of looping over the default route. */
-function lastResort(dst: Cidr): RouteFact {
-  return {
-    kind: "route",
-    where: "host",
-    dst,
-    blackhole: true,
-    protocol: TWILL_PROTOCOL,
-    // Behind every other route: the bridge's own must win.
-    metric: 0xffff_ffff,
-  };
 }
