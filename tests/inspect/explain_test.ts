@@ -65,6 +65,7 @@ for (
   const [word, meant] of [
     ["masqerade", "masquerade"],
     ["vxlam", "vxlan"],
+    ["vxxlan", "vxlan"],
     ["routs", "routes"],
     ["xyzzy", undefined],
     ["__proto__", undefined],
