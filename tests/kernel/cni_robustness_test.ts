@@ -57,12 +57,12 @@ const ROWS: readonly Row[] = [
     id: "full disk",
     title: "no inode for another address",
     steps: [
-      onTmpfs("size=64k,nr_inodes=7"),
+      onTmpfs("size=64k,nr_inodes=6"),
       {
         command: "ADD",
         id: "c2",
         config: GATEWAY,
-        // Of seven inodes two are folders; the lock, the address and the last one have each their own.
+        // Of six inodes two are folders; the lock, the address and the last one have each their own.
         before: ["touch STORE/filler"],
         want: io("No space left on device"),
         see: (seen) => assert.deepEqual(seen.node.reserved(), ["10.1.2.2"]),
