@@ -170,6 +170,30 @@ Deno.test("alloc: a node gets a subnet and its file, and nothing else", async ()
   });
 });
 
+Deno.test("another backend needs no hand: a restart moves the routes, and pods reach each other", async () => {
+  await withLab({ nodes: ["one", "two"] }, async (lab) => {
+    await start(lab);
+    const [one, two] = lab.nodes as [Node, Node];
+    const pods = [await one.addPod("pod"), await two.addPod("pod")];
+    await ping(one, pods[1]!);
+    for (const type of ["udp", "host-gw", "vxlan", "host-gw", "udp", "vxlan"]) {
+      const config = JSON.stringify(network({ Type: type }));
+      await lab.etcd.must("put", "/coreos.com/network/config", config);
+      for (const node of lab.nodes) await node.daemon!.stop("SIGTERM");
+      await start(lab);
+      const [dst, dev] = type === "udp"
+        ? ["10.244.0.0/16", "flannel0"]
+        : [subnetOf(two), type === "vxlan" ? "flannel.1" : "eth0"];
+      await until(`the routes are those of ${type}`, async () => {
+        const ours = (await routes(one)).filter(({ protocol }) => protocol === "146");
+        return ours.length === 1 && ours[0]?.dst === dst && ours[0].dev === dev;
+      });
+      await ping(one, pods[1]!);
+      await ping(two, pods[0]!);
+    }
+  });
+});
+
 Deno.test("vxlan: another MTU, VNI or port needs no hand: a restart is enough", async () => {
   await withLab({ nodes: ["one", "two"] }, async (lab) => {
     await start(lab);
