@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Group, Load } from "../inspect/app.ts";
 import type { FlagShape, InspectCommand } from "../inspect/command.ts";
 import { COMMAND_BRIEFS } from "../inspect/overview.ts";
 import type { Command, Flag } from "./propose.ts";
@@ -36,9 +37,18 @@ function topLevel([name, brief]: readonly [string, string]): Command {
 
 async function inspectCommands(): Promise<Command[]> {
   const { COMMANDS } = await import("../inspect/app.ts");
+  return await commandsOf(COMMANDS);
+}
+
+async function commandsOf(
+  entries: Readonly<Record<string, Load | Group>>,
+): Promise<Command[]> {
   return await Promise.all(
-    Object.entries(COMMANDS).map(async ([name, load]): Promise<Command> => {
-      const command = await load();
+    Object.entries(entries).map(async ([name, entry]): Promise<Command> => {
+      if (typeof entry !== "function") {
+        return { name, brief: entry.brief, commands: () => commandsOf(entry.commands) };
+      }
+      const command = await entry();
       return {
         name,
         brief: command.docs.brief,

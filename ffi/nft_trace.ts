@@ -22,6 +22,8 @@ export const NftTrace = {
   NFTA_TRACE_TYPE: 4,
   NFTA_TRACE_VERDICT: 5,
   NFTA_TRACE_ID: 6,
+  NFTA_TRACE_NETWORK_HEADER: 8,
+  NFTA_TRACE_TRANSPORT_HEADER: 9,
   NFTA_TRACE_IIF: 10,
   NFTA_TRACE_OIF: 12,
   NFTA_TRACE_NFPROTO: 15,
@@ -59,8 +61,15 @@ const NFGENMSG_SIZE = 4;
 export class TraceListener implements Disposable {
   readonly #stack: DisposableStack;
 
-  /** @throws {OpError} without CAP_NET_ADMIN. */
-  constructor(poller: Poller, hear: (event: TraceEvent) => void) {
+  /**
+   * @param hear also gets the packet's headers (40 and 20 bytes at most), which the kernel tells
+   * with the first word about a packet at each hook.
+   * @throws {OpError} without CAP_NET_ADMIN.
+   */
+  constructor(
+    poller: Poller,
+    hear: (event: TraceEvent, network?: Uint8Array, transport?: Uint8Array) => void,
+  ) {
     using undo = new DisposableStack();
     const socket = undo.use(new NetlinkSocket(C.NETLINK_NETFILTER));
     socket.enlarge();
@@ -70,7 +79,13 @@ export class TraceListener implements Disposable {
         for (let heard = socket.poll(); heard !== undefined; heard = socket.poll()) {
           for (const message of heard) {
             const event = traceEvent(message);
-            if (event !== undefined) hear(event);
+            if (event === undefined) continue;
+            const found = new Map(attributes(message.body.subarray(NFGENMSG_SIZE)));
+            hear(
+              event,
+              found.get(C.NFTA_TRACE_NETWORK_HEADER),
+              found.get(C.NFTA_TRACE_TRANSPORT_HEADER),
+            );
           }
         }
       } catch (e) {

@@ -10,8 +10,17 @@ import type { InspectCommand } from "./command.ts";
 import { Exit, type InspectContext } from "./context.ts";
 import { readPlainLine } from "./plain_line.ts";
 
-/** Every command by its name, in the order of the help; loaded when it is asked for. */
-export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> = {
+/** A command is loaded when it is asked for. */
+export type Load = () => Promise<InspectCommand>;
+
+/** Commands that stand behind one more word. */
+export interface Group {
+  readonly brief: string;
+  readonly commands: Readonly<Record<string, Load>>;
+}
+
+/** Every command by its name, in the order of the help. */
+export const COMMANDS: Readonly<Record<string, Load | Group>> = {
   status: () => import("./status/status.ts").then((m) => m.status),
   subnet: () => import("./subnet.ts").then((m) => m.subnet),
   routes: () => import("./routes.ts").then((m) => m.routes),
@@ -25,6 +34,16 @@ export const COMMANDS: Readonly<Record<string, () => Promise<InspectCommand>>> =
   explain: () => import("./explain/explain.ts").then((m) => m.explain),
   diagram: () => import("./diagram/diagram.ts").then((m) => m.diagram),
   bundle: () => import("./bundle/bundle.ts").then((m) => m.bundle),
+  policy: {
+    brief: "NetworkPolicy: which hold for a pod, who may reach whom, mistakes, what is dropped",
+    commands: {
+      show: () => import("./policy/commands.ts").then((m) => m.show),
+      can: () => import("./policy/commands.ts").then((m) => m.can),
+      matrix: () => import("./policy/commands.ts").then((m) => m.matrix),
+      lint: () => import("./policy/commands.ts").then((m) => m.lint),
+      log: () => import("./policy/commands.ts").then((m) => m.log),
+    },
+  },
 };
 
 /** Runs one command. @returns the exit code: see {@link Exit} */
@@ -32,8 +51,7 @@ export async function runInspect(
   args: readonly string[],
   context: InspectContext,
 ): Promise<number> {
-  const [name = "", ...words] = args;
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const { load, words } = find(args);
   const command = await load?.();
   const line = command && await readPlainLine(command, words, context);
   if (command === undefined || line === undefined) {
@@ -48,6 +66,20 @@ export async function runInspect(
     context.process.stderr.write(`${explain(e)}\n`);
     return Exit.unknown;
   }
+}
+
+/** The command that the first words name, and the words behind its name. */
+function find(
+  args: readonly string[],
+): { readonly load?: Load; readonly words: readonly string[] } {
+  let at: Readonly<Record<string, Load | Group>> = COMMANDS;
+  for (const [i, name] of args.entries()) {
+    const found = Object.hasOwn(at, name) ? at[name] : undefined;
+    if (typeof found === "function") return { load: found, words: args.slice(i + 1) };
+    if (found === undefined) break;
+    at = found.commands;
+  }
+  return { words: args };
 }
 
 /** Errors are for operators: what was tried, what to do; a stack only where it is our mistake. */

@@ -14,31 +14,45 @@ import {
   type Command,
   ExitCode,
   formatMessageForArgumentScannerError,
+  type RouteMap,
   run,
   text_en,
 } from "@stricli/core";
 import { messageOf } from "../engine/errors.ts";
-import { explain } from "./app.ts";
-import { type InspectCommand, kebab } from "./command.ts";
+import { explain, type Group, type Load } from "./app.ts";
+import { kebab } from "./command.ts";
 import { Exit, type InspectContext } from "./context.ts";
 
 /** Runs one command. @returns the exit code: see {@link Exit} */
 export async function runByLibrary(
-  commands: Readonly<Record<string, () => Promise<InspectCommand>>>,
+  commands: Readonly<Record<string, Load | Group>>,
   args: readonly string[],
   context: InspectContext,
 ): Promise<number> {
-  const routes: Record<string, Command<InspectContext>> = {};
-  for (const [name, load] of Object.entries(commands)) {
-    // Its types were checked where it was declared.
-    routes[name] = buildCommand(await load() as unknown as Parameters<typeof buildCommand>[0]);
-  }
-  await run(application(routes), args, context);
+  await run(application(await routesOf(commands)), args, context);
   return exitCode(Number(context.process.exitCode ?? Exit.unknown));
 }
 
+type Routes = Readonly<Record<string, Command<InspectContext> | RouteMap<InspectContext>>>;
+
+async function routesOf(commands: Readonly<Record<string, Load | Group>>): Promise<Routes> {
+  const routes = Object.entries(commands).map(async ([name, entry]) => {
+    if (typeof entry !== "function") {
+      const { brief } = entry;
+      return [
+        name,
+        buildRouteMap({ routes: await routesOf(entry.commands), docs: { brief } }),
+      ] as const;
+    }
+    // Its types were checked where it was declared.
+    const command = await entry() as unknown as Parameters<typeof buildCommand>[0];
+    return [name, buildCommand(command) as Command<InspectContext>] as const;
+  });
+  return Object.fromEntries(await Promise.all(routes));
+}
+
 function application(
-  routes: Readonly<Record<string, Command<InspectContext>>>,
+  routes: Routes,
 ): Application<InspectContext> {
   const root = buildRouteMap({
     routes,

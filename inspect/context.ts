@@ -10,6 +10,7 @@ import type { Fact, Scope } from "../engine/fact.ts";
 import type { RouteAnswer, RouteQuestion } from "../engine/trace/lookup.ts";
 import type { CheckTools } from "./check/tools.ts";
 import type { RuleTools } from "./rules/tools.ts";
+import type { PolicyTools } from "./policy/tools.ts";
 import type { TraceTools } from "./trace/tools.ts";
 import type { PodTools } from "./pods/view.ts";
 
@@ -50,6 +51,8 @@ export interface InspectContext extends CommandContext {
   readonly checkTools: () => Promise<CheckTools>;
   /** What `trace` asks the kernel; loads the code for it first. */
   readonly traceTools: () => Promise<TraceTools>;
+  /** How `policy` asks the kernel; loads the code for it first. */
+  readonly policyTools: () => Promise<PolicyTools>;
   /** How `pods` looks into namespaces; loads the code for it first. */
   readonly podTools: () => Promise<PodTools>;
   /** How `rules` reads packet rules; loads the code for it first. */

@@ -30,6 +30,13 @@ export function realContext(): InspectContext {
     ask,
     traceTools: async () => (await import("./trace/real_tools.ts")).realTraceTools(),
     checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
+    policyTools: async () => {
+      const [{ listTable }, { policyCounts, policyDrops }] = await Promise.all([
+        import("../ffi/nft.ts"),
+        import("../ffi/policy_drops.ts"),
+      ]);
+      return { table: (name) => listTable(name), counts: policyCounts, drops: policyDrops };
+    },
     podTools: async () => ({ view: (await import("../ffi/netns_view.ts")).viewNetns }),
     ruleTools: async () => {
       const { readLegacyRules, readNftRules } = await import("../ffi/rulesets.ts");

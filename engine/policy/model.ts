@@ -96,6 +96,8 @@ export interface Policy {
   /** The rules of a direction; absent: the policy says nothing about it. */
   readonly ingress?: readonly PolicyRule[];
   readonly egress?: readonly PolicyRule[];
+  /** Directions that it has rules for without speaking about them (`policyTypes`); absent: none. */
+  readonly inert?: readonly Direction[];
   /**
    * Why it cannot be enforced as it is written. Its targets are isolated and it allows nothing;
    * other policies may.

@@ -51,9 +51,14 @@ export function readPolicy(object: unknown): Policy {
         readRule(rule, `spec.${direction}[${i}]`, direction, namespace)
       );
     const [ingress, egress] = [rules("ingress"), rules("egress")];
+    const inert = [
+      ...(ingress.length > 0 && !types.includes("Ingress") ? ["ingress"] as const : []),
+      ...(egress.length > 0 && !types.includes("Egress") ? ["egress"] as const : []),
+    ];
     return {
       ...id,
       targets,
+      ...(inert.length > 0 ? { inert } : {}),
       ...(types.includes("Ingress") ? { ingress } : {}),
       ...(types.includes("Egress") ? { egress } : {}),
     };

@@ -25,7 +25,8 @@ const PASS_CHAIN = "pass";
 
 /** The bits of a connection's mark that hold the generation; the others are left to others. */
 export const MARK_MASK = 0xffff_ff00;
-const MARK_SHIFT = 8;
+/** How far left of the lowest bit they begin. */
+export const MARK_SHIFT = 8;
 
 /** What nft calls the families. */
 const FAMILY = {

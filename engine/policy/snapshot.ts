@@ -26,7 +26,7 @@ import type {
   Port,
   Protocol,
 } from "./model.ts";
-import { PROTOCOLS } from "./model.ts";
+import { DIRECTIONS, PROTOCOLS } from "./model.ts";
 import { type Labels, type Requirement, type Selector, selectorOf } from "./selector.ts";
 import type { PolicyState } from "./status.ts";
 
@@ -170,13 +170,14 @@ function readSelector(fields: Fields, name: string): Selector {
   }));
 }
 
-function policyJson({ namespace, name, targets, ingress, egress, fault }: Policy): Json {
+function policyJson({ namespace, name, targets, ingress, egress, inert, fault }: Policy): Json {
   return jsonObject({
     namespace,
     name,
     targets: selectorJson(targets),
     ingress: ingress === undefined ? null : ingress.map(ruleJson),
     egress: egress === undefined ? null : egress.map(ruleJson),
+    inert: [...inert ?? []],
     fault: fault ?? null,
   });
 }
@@ -184,12 +185,14 @@ function policyJson({ namespace, name, targets, ingress, egress, fault }: Policy
 function readPolicy(fields: Fields): Policy {
   const [ingress, egress] = [fields.objects("ingress"), fields.objects("egress")];
   const fault = fields.string("fault");
+  const inert = DIRECTIONS.filter((one) => fields.strings("inert")?.includes(one));
   return {
     namespace: fields.string("namespace") ?? "",
     name: fields.string("name") ?? "",
     targets: readSelector(fields, "targets"),
     ...(ingress === undefined ? {} : { ingress: ingress.map(readRule) }),
     ...(egress === undefined ? {} : { egress: egress.map(readRule) }),
+    ...(inert.length === 0 ? {} : { inert }),
     ...(fault === undefined ? {} : { fault }),
   };
 }

@@ -25,10 +25,14 @@ export async function run(
   if (subject === undefined) return await give(this, flags, listed());
   const topic = findTopic(subject);
   if (topic !== undefined) return await give(this, flags, await told(this, flags, topic));
-  const load = Object.hasOwn(COMMANDS, subject) ? COMMANDS[subject] : undefined;
-  if (load !== undefined) {
-    const { docs: { brief, fullDescription = "" } } = await load();
+  const entry = Object.hasOwn(COMMANDS, subject) ? COMMANDS[subject] : undefined;
+  if (typeof entry === "function") {
+    const { docs: { brief, fullDescription = "" } } = await entry();
     return await give(this, flags, ofCommand(subject, brief, fullDescription));
+  }
+  if (entry !== undefined) {
+    const more = Object.keys(entry.commands).map((one) => `twill inspect ${subject} ${one} --help`);
+    return await give(this, flags, ofCommand(subject, entry.brief, more.join("\n")));
   }
   const names = near(subject, [...Object.keys(TOPICS), ...Object.keys(COMMANDS)]);
   const meant = names.length === 0 ? "" : `; did you mean ${names.join(" or ")}?`;

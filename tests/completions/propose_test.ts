@@ -17,7 +17,10 @@ async function after(line: string): Promise<string[]> {
 const CASES: Readonly<Record<string, readonly string[]>> = {
   "insp": ["inspect"],
   "in": ["inspect", "install"],
-  "inspect po": ["pods"],
+  "inspect po": ["pods", "policy"],
+  "inspect policy l": ["lint", "log"],
+  "inspect policy can default/web kube": ["kube-system/dns"],
+  "inspect policy matrix --dir": ["--direction"],
   "inspect peers --out": ["--output"],
   "inspect peers -o ": ["table", "wide", "json", "yaml", "name"],
   "inspect peers -o j": ["json"],

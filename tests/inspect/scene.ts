@@ -24,6 +24,7 @@ import { parseMac } from "../../engine/mac.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
 import { parseNonce } from "../../engine/trace/nonce.ts";
 import type { CheckTools } from "../../inspect/check/tools.ts";
+import type { DroppedPacket } from "../../engine/policy/dropped.ts";
 import type { TraceTools } from "../../inspect/trace/tools.ts";
 
 /** The subnet file of the node on paper. */
@@ -206,6 +207,12 @@ export interface Scene {
   readonly rights?: readonly Capability[];
   /** What `check` tries; default: the kernel can all of it, and nobody answers anything. */
   readonly tools?: Partial<CheckTools>;
+  /** The kernel's table of policies, as nft lists it; default: there is none. */
+  readonly policyTable?: string;
+  /** What it has dropped. */
+  readonly counts?: ReadonlyMap<string, number>;
+  /** What it drops while somebody follows. */
+  readonly drops?: readonly DroppedPacket[];
   /** What `trace` asks; default: no rules, and the routes of the facts. */
   readonly asked?: Partial<TraceTools>;
   /** Takes the files that are written, by path. */
@@ -265,6 +272,14 @@ export async function inspect(line: string, first: Scene = {}): Promise<Outcome>
       return [...new Set(below.map((name) => name.slice(path.length + 1).split("/")[0]!))].sort();
     },
     ruleTools: () => Promise.resolve({ read: () => ({ nft: "", legacy: {}, ...scene.rules }) }),
+    policyTools: () =>
+      Promise.resolve({
+        table: () => scene.policyTable ?? "",
+        counts: () => scene.counts ?? new Map(),
+        drops: async function* (): AsyncGenerator<DroppedPacket> {
+          yield* scene.drops ?? [];
+        },
+      }),
     podTools: () => {
       if (typeof scene.facts === "function") return Promise.reject(thrownBy(scene.facts));
       return Promise.resolve({ view: (path) => linksOf(scene, path) });
