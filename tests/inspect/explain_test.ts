@@ -65,7 +65,7 @@ for (
   const [word, meant] of [
     ["masqerade", "masquerade"],
     ["vxlam", "vxlan"],
-    ["vxxlan", "vxlan"],
+    ["masqueradde", "masquerade"],
     ["routs", "routes"],
     ["xyzzy", undefined],
     ["__proto__", undefined],

@@ -46,10 +46,10 @@ const SECRETS = [
   "5ec7e7ff",
   "5ec7e700",
 ];
-const [PSK, URL_USER, BEARER, UNIT, NET, PEM, RULE] = SECRETS as [string, ...string[]] & string[];
+const [CONF, URL_USER, BEARER, UNIT, NET, PEM, RULE] = SECRETS as [string, ...string[]] & string[];
 
 const conf = parseNetConf(
-  `{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","PSK":"${PSK}"}}`,
+  `{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","Password":"${CONF}"}}`,
 );
 const memory = { ...MEMORY, conf };
 
