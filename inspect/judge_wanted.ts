@@ -54,7 +54,7 @@ export function judgeWanted(
   const present = new Set<Cidr | undefined>(peers.map(({ peer }) => peer.subnet));
   const absent = wanted.leases.filter(({ own }) => !own).flatMap((lease) =>
     leaseSubnets(lease.lease).filter((subnet) => !present.has(subnet)).map((subnet) =>
-      notThere(lease, subnet, devices)
+      notThere(lease, subnet, devices, wanted.own)
     )
   );
   return byPrefix([...known, ...absent], ({ peer }) => peer.subnet);
@@ -109,6 +109,7 @@ function notThere(
   lease: WantedLease,
   subnet: Cidr,
   devices: readonly Finding[],
+  own: readonly Wanted[],
 ): KnownPeer {
   const wanted = factsOf(lease, subnet);
   const device = deviceOf(wanted.find(({ fact }) => fact.kind === "route")?.fact) ?? "-";
@@ -118,6 +119,9 @@ function notThere(
     subject === device || mode === "vxlan" && id === "no-vtep"
   );
   if (below.length > 0) return { peer, lease, wanted, findings: below };
+  if (lease.bad === undefined && lease.facts.length === 0) {
+    return { peer, lease, wanted, findings: sharedFindings(subnet, own) };
+  }
   const finding: Finding = lease.bad === undefined
     ? {
       id: "not-programmed",
@@ -137,6 +141,23 @@ function notThere(
       fix: "see what that node's daemon published, and its log",
     };
   return { peer, lease, wanted, findings: [finding] };
+}
+
+/** Of a backend whose peers have nothing of their own in the kernel, as udp: what all of them need. */
+function sharedFindings(subnet: Cidr, own: readonly Wanted[]): Finding[] {
+  const wrong = own.filter(({ state }) => state !== "ok");
+  if (wrong.length === 0) return [];
+  return [{
+    id: "not-programmed",
+    subject: subnet,
+    short: "not programmed",
+    what: `the kernel lacks what packets to all other nodes need: ${
+      wrong.map(difference).join("; ")
+    }`,
+    breaks: "packets to its pods go nowhere, or the wrong way",
+    fix: DAEMON,
+    command: wrong.map(({ fact }) => commandFor(fact)).join(" && "),
+  }];
 }
 
 /** The command that makes a fact. */

@@ -73,6 +73,11 @@ Deno.test("udp: pods reach each other through the daemons, and each fault heals"
       /\{"PublicIP":"192\.168\.200\.11","PublicIPv6":null\}/,
     );
     const [here, there] = [await one.addPod("pod"), await two.addPod("pod")];
+    const well = await until("status finds nothing wrong", async () => {
+      const { code, stdout } = await one.exec(["twill", "inspect", "status"]);
+      return code === 0 && stdout;
+    });
+    assert.match(well, /1 of 1 subnets of other nodes reached/);
     {
       await using wire = await Capture.start(one, "eth0", "udp", "port", "8285");
       await ping(one, there, "-M", "do", "-s", "1444");
@@ -109,6 +114,7 @@ Deno.test("udp: pods reach each other through the daemons, and each fault heals"
     await two.daemon!.stop("SIGKILL");
     assert.equal(await device(two, "flannel0"), undefined);
     const { stdout } = await two.exec(["twill", "inspect", "status"]);
+    assert.match(stdout, /0 of 1 subnets of other nodes reached/);
     assert.match(stdout, /nothing reaches other nodes' pods: the backend is udp/);
     await two.startDaemon({ flags: lab.flags });
     await whole(two);
