@@ -96,6 +96,9 @@ Deno.test("udp: pods reach each other through the daemons, and each fault heals"
     assert.doesNotMatch(nobody.stderr, /timed out/);
 
     await using pinger = await Pinger.start(one, ["ip", "netns", "exec", "pod"], there.ip);
+    // What the relay has to do keeps the daemon from nothing else.
+    const flood = ["ip", "netns", "exec", "pod", "ping", "-fq", "-s", "1000", there.ip] as const;
+    const flooding = await one.start("flood", flood);
     for (
       const fault of [
         "link delete flannel0",
@@ -110,6 +113,7 @@ Deno.test("udp: pods reach each other through the daemons, and each fault heals"
       await whole(one);
       await pinger.lost();
     }
+    await flooding.stop("SIGINT");
 
     await two.daemon!.stop("SIGKILL");
     assert.equal(await device(two, "flannel0"), undefined);

@@ -44,18 +44,18 @@ function sealed(text: string): Uint8Array<ArrayBuffer> {
   return packet;
 }
 
-Deno.test("age: lowers the TTL and keeps the checksum right, for every header", () => {
-  const header = fc.uint8Array({ minLength: 20, maxLength: 20 });
-  fc.assert(fc.property(header, fc.integer({ min: 2, max: 255 }), (random, ttl) => {
-    random.set([0x45], 0);
-    random.set([ttl], 8);
-    random.set([0, 0], 10);
-    const value = ~sum(random) & 0xffff;
-    random.set([value >> 8, value & 0xff], 10);
-    assert.equal(age(random), true);
-    assert.equal(random[8], ttl - 1);
-    assert.equal(sum(random), 0xffff);
-  }));
+Deno.test("age: lowers the TTL and keeps the checksum right, whatever that is", () => {
+  const packet = sealed(PING);
+  // Each value of this word gives another checksum: all of them come.
+  for (let id = 0; id <= 0xffff; id++) {
+    packet.set([id >> 8, id & 0xff, 0x40, 0, 2 + id % 254, 1, 0, 0], 4);
+    const value = ~sum(packet.subarray(0, 20)) & 0xffff;
+    packet.set([value >> 8, value & 0xff], 10);
+    const ttl = packet[8] ?? 0;
+    if (!age(packet) || packet[8] !== ttl - 1 || sum(packet.subarray(0, 20)) !== 0xffff) {
+      assert.fail(`id ${id}, TTL ${ttl}, checksum ${value}`);
+    }
+  }
 });
 
 Deno.test("age: a packet whose TTL would be 0 has come to its end", () => {
