@@ -15,6 +15,7 @@ import { know, knowledgeCommands } from "../knowledge.ts";
 import type { Overlay } from "../overlay.ts";
 import { gatherPods } from "../pods/gather.ts";
 import { joinPods } from "../pods/join.ts";
+import { askSnapshot, judgeOf } from "../policy/look.ts";
 import { give } from "../report.ts";
 import { need } from "../rights.ts";
 import { type Live, liveOf } from "./live.ts";
@@ -22,6 +23,7 @@ import { elsewhereUrl, readElsewhere } from "./elsewhere.ts";
 import { endingText, type Told, traceFindings, traceJson, traceTable, type Way } from "./render.ts";
 import { type Names, parsePort, question, resolve, UnknownWord } from "./resolve.ts";
 import { readTables } from "./rules.ts";
+import { withPolicies } from "./policies.ts";
 import { servicePorts } from "./services.ts";
 import type { TraceTools } from "./tools.ts";
 import type { TraceFlags } from "./trace.ts";
@@ -65,7 +67,13 @@ export async function run(
       if (take + 1 >= here[0]!.ways) break;
     }
     const unasked: string[] = [];
-    const traces = flags.probe ? await askOthers(this, flags, here, unasked) : here;
+    const ways = flags.probe ? await askOthers(this, flags, here, unasked) : here;
+    const odd: string[] = [];
+    const known = await askSnapshot(this, flags, odd);
+    const judge = known && judgeOf(known);
+    const traces = known?.synced === undefined || judge === undefined
+      ? ways
+      : ways.map((way) => withPolicies(way, packet, known, judge));
     const live = flags.live ? await send(tools, origin, packet, here[0]!, links) : undefined;
     const told: Told = { from, to, traces, ...(live === undefined ? {} : { live }) };
     const { tables } = names.world;
@@ -82,7 +90,7 @@ export async function run(
         "items.ending": "computed",
       },
       commands: [...commands, ...commandsOf(overlay, from.ip, to.ip)],
-      notes: [...notes, ...unasked],
+      notes: [...notes, ...odd, ...unasked],
       unknown: typeof tables === "string" || unasked.length > 0,
     });
   } catch (e) {

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import type { Fact } from "../../engine/fact.ts";
 import { parseIp } from "../../engine/ip.ts";
+import type { Pod } from "../../engine/policy/model.ts";
+import { clusterAfter, policyScene } from "./policy_scene.ts";
 import type { RouteAnswer } from "../../engine/trace/lookup.ts";
 import type { TraceTools } from "../../inspect/trace/tools.ts";
 import { fdb, inspect, neighbour, type Scene, wayTo } from "./scene.ts";
+import { errors, load } from "./schema.ts";
 import { golden, node, OURS, traced } from "./trace_scene.ts";
 
 /** Ways through a healthy node. */
@@ -286,4 +289,32 @@ Deno.test("trace: --help has real examples, --show-commands the commands that sh
   const outcome = await inspect("trace web 10.244.2.7 80 --show-commands -o json", node());
   JSON.parse(outcome.stdout);
   await t.assertSnapshot(outcome.stderr);
+});
+
+Deno.test("trace: policies at both ends, by the daemon's word", async () => {
+  const [first] = clusterAfter().pods;
+  const pod = (namespace: string, name: string, ip: string, on: string): Pod => ({
+    ...first!,
+    namespace,
+    name,
+    node: on,
+    ips: [parseIp(ip)],
+    labels: new Map([["pod", name]]),
+  });
+  const cluster = {
+    ...clusterAfter(
+      "x/out on pod=web types Egress; out: P(pod=far) @ TCP/80",
+      "x/in on pod=far types Ingress; in: []",
+    ),
+    pods: [pod("x", "web", "10.244.1.2", "node1"), pod("x", "far", "10.244.2.7", "node2")],
+  };
+  const scene = { ...node(), status: policyScene(cluster).status! };
+  const { stdout } = await inspect("trace web 10.244.2.7 80 -o json", scene);
+  assert.deepEqual(errors(load("inspect_trace.json"), JSON.parse(stdout), "trace"), []);
+  const hops: { step: string; at: string; what: string }[] = JSON.parse(stdout).items[0].hops;
+  const at = hops.findIndex(({ step }) => step === "forward");
+  assert.deepEqual(hops.slice(at - 2, at).map(({ step, at, what }) => `${step} ${at}: ${what}`), [
+    "egress-policy 10.244.1.2: allowed by x/out egress[0]: to pods pod=far in namespace x, TCP 80",
+    "ingress-policy 10.244.2.7: isolated by x/in; no rule matches (judged on node2)",
+  ]);
 });
