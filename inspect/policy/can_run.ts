@@ -187,7 +187,7 @@ async function byKernel(
   const results = both.map((pair) => passesKernel(view.tables, pair, service));
   const known = typeof found === "object" && results.length > 0;
   const denied = results.find((one) => one?.passes === false);
-  const words2 = !known
+  const outcome = !known
     ? "not known"
     : denied === undefined
     ? "no rule on this node denies it; the other end, and whether the table is up to date, are not known"
@@ -203,7 +203,7 @@ async function byKernel(
       items: [],
     },
     names: [known && denied !== undefined ? "denied" : "unknown"],
-    table: () => `${from.label} to ${to.label}, ${serviceText(service)}: ${words2}\n`,
+    table: () => `${from.label} to ${to.label}, ${serviceText(service)}: ${outcome}\n`,
     findings: [],
     sources: { allowed: "nft" },
     commands: view.commands,
