@@ -16,7 +16,7 @@ import { EtcdServer } from "./etcd_server.ts";
 const files = new Certificates();
 const server = await EtcdServer.start({
   tls: files.issue("server", ["IP:127.0.0.1"]),
-  args: [`--auth-token=${files.tokens("1s")}`, "--bcrypt-cost=4"],
+  args: [`--auth-token=${files.tokens("2s")}`, "--bcrypt-cost=4"],
 });
 globalThis.addEventListener("unload", () => server.signal("SIGKILL"));
 Deno.test.afterAll(async () => {
@@ -64,7 +64,7 @@ test("etcd: a user is logged in from the moment that etcd asks for it", async ()
   assert.equal((await etcd.list("/x/", signal)).records.length, 0);
 });
 
-test("etcd: leases live on while tokens end each second", async () => {
+test("etcd: leases live on while tokens end every two seconds", async () => {
   await using scene = await Scene.make(server);
   const store = scene.store({ etcd: connect(), ttl: 3, margin: 2_500 });
   await store.acquire(request("192.168.64.1"), scene.signal);
