@@ -5,7 +5,7 @@
  * await using cluster = await Cluster.create({ nodes: 3, network: () => new Flannel() });
  * await cluster.apply(pod({ name: "a", node: "node1" }), pod({ name: "b", node: "node2" }));
  * const [a, b] = await cluster.pods("a", "b");
- * await a.must(["ping", "-c1", b.ip]);
+ * await a.reaches(b.ip);
  * ```
  *
  * @module
@@ -77,6 +77,14 @@ export class RunningPod {
   /** The same for one that must succeed. @returns its stdout */
   must(command: Command, options?: RunOptions): Promise<string> {
     return this.node.must([...this.inside, ...command], options);
+  }
+
+  /** Waits until an echo request to this address is answered: the first of a new way may be lost. */
+  async reaches(ip: string): Promise<void> {
+    await until(`${this.name} reaches ${ip}`, async () => {
+      await this.must(["ping", "-c1", "-W1", ip]);
+      return true;
+    }, { every: 100 });
   }
 }
 

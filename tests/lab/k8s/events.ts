@@ -77,7 +77,7 @@ export async function nodeJoins(cluster: Cluster, known: RunningPod): Promise<Ku
   await routesAgree(cluster);
   await cluster.apply(pod({ name: node.name, node: node.name }));
   const { [node.name]: there } = await cluster.pods(node.name);
-  for (const ip of known.ips) await there?.must(["ping", "-c1", "-W2", ip]);
+  for (const ip of known.ips) await there?.reaches(ip);
   return node;
 }
 
