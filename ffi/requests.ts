@@ -21,7 +21,7 @@ import type {
 import { MAIN_TABLE } from "../engine/fact.ts";
 import { addressOf, type Cidr, familyOf, type Ip, lengthOf } from "../engine/ip.ts";
 import type { Change } from "../engine/plan.ts";
-import { writeAddress } from "./netlink/address.ts";
+import { AddressFlag, writeAddress } from "./netlink/address.ts";
 import { Iff, type LinkInfo, type LinkMessage, writeLink } from "./netlink/link.ts";
 import { BridgeVlanFlag, writeBridgeLink } from "./netlink/link_vlan.ts";
 import { Flag } from "./netlink/message.ts";
@@ -224,6 +224,9 @@ function address(op: Change["op"], fact: AddressFact, names: Names): Request {
     family: af(ip),
     prefixLength: lengthOf(fact.inet),
     index: names.index(fact.where, fact.dev),
+    // The node's IPv6 addresses come from its lease, which no other node has. To look for a duplicate
+    // would leave the gateway silent for two seconds, and the node's first pod without a way out.
+    flags: op !== "delete" && fact.where === "host" && familyOf(ip) === 6 ? AddressFlag.NODAD : 0,
     attributes: {
       local: ip,
       address: ip,

@@ -94,11 +94,11 @@ export const ROUTES: readonly Golden[] = [
     differs: ORDER,
   },
   {
-    command: "ip addr add fd00::1/64 dev br0",
+    command: "ip addr add fd00::1/64 dev br0 nodad",
     change: put({ kind: "address", where, dev: "br0", inet: parseInet("fd00::1/64") }),
     bytes: `
       40000000 1400 0506 00000000 00000000  RTM_NEWADDR REQUEST ACK EXCL CREATE
-      0a 40 00 00 04000000  ifaddrmsg
+      0a 40 02 00 04000000  ifaddrmsg
       1400 0200 fd000000000000000000000000000001  IFA_LOCAL
       1400 0100 fd000000000000000000000000000001  IFA_ADDRESS`,
   },

@@ -289,6 +289,11 @@ export class Seen {
     return globals(this.node.ip("address", "show"), name);
   }
 
+  /** The bridge's global addresses that the kernel does not use yet. */
+  tentative(): string[] {
+    return globals(this.node.ip("address", "show", "tentative"), BRIDGE);
+  }
+
   /** Routes of the pod of one family: `10.1.0.0/16 via 10.1.2.1`, sorted; the kernel's are left out. */
   routes(family: 4 | 6 = 4): string[] {
     return this.node.ipIn(this.id, `-${family}`, "route", "show")

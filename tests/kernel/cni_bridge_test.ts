@@ -99,6 +99,8 @@ const ROWS: readonly Row[] = [
       add((seen) => {
         seen.attached(["10.1.2.2/24", "2001:db8::2/64", "fd00::2/64"]);
         assert.deepEqual(seen.bridgeAddresses(), ["10.1.2.1/24", "2001:db8::1/64", "fd00::1/64"]);
+        // A gateway that still looks for its double answers nobody.
+        assert.deepEqual(seen.tentative(), []);
         assert.deepEqual(seen.routes(4), ["default via 10.1.2.1"]);
         assert.deepEqual(seen.routes(6), ["default via 2001:db8::1"]);
       }, { config: { ...GATEWAY, cniVersion: "0.3.0" }, nets: [V4, V6, "fd00::/64"] }),
