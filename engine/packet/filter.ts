@@ -8,15 +8,16 @@ import { bounds, type Cidr, familyOf } from "../ip.ts";
 import type { Hop, Journey } from "./correlate.ts";
 import { type Packet, Protocol } from "./decode.ts";
 
-/** The names of `--proto`. */
-export const PROTOCOLS = ["tcp", "udp", "icmp", "sctp", "arp"] as const;
+/** The names of `--proto`. As in tcpdump, `icmp` is that of IPv4: what IPv6 tells itself is apart. */
+export const PROTOCOLS = ["tcp", "udp", "icmp", "icmp6", "sctp", "arp"] as const;
 /** One of {@link PROTOCOLS}. */
 export type ProtocolName = typeof PROTOCOLS[number];
 
 const NUMBERS: Readonly<Record<ProtocolName, readonly number[]>> = {
   tcp: [Protocol.TCP],
   udp: [Protocol.UDP],
-  icmp: [Protocol.ICMP, Protocol.ICMPV6],
+  icmp: [Protocol.ICMP],
+  icmp6: [Protocol.ICMPV6],
   sctp: [Protocol.SCTP],
   arp: [],
 };

@@ -288,8 +288,9 @@ const FILTERS: readonly (readonly [
   filter: Partial<ConstructorParameters<typeof Matcher>[0]>,
   wanted: readonly string[],
 ])[] = [
-  ["nothing", {}, ["icmp", "tcp", "udp", "fragments", "error", "nat"]],
+  ["nothing", {}, ["icmp", "tcp", "udp", "fragments", "error", "nat", "listener"]],
   ["protocol", { protocols: ["icmp"] }, ["icmp", "error"]],
+  ["ICMP of IPv6 is a protocol of its own", { protocols: ["icmp6"] }, ["listener"]],
   ["protocols", { protocols: ["tcp", "arp"] }, ["tcp", "nat"]],
   ["port", { ports: [53] }, ["udp", "fragments", "error"]],
   ["host", { hosts: [parseCidr("10.244.2.3/32")] }, ["icmp", "tcp", "udp", "fragments", "error"]],
@@ -302,7 +303,7 @@ const FILTERS: readonly (readonly [
     "udp",
     "fragments",
   ]],
-  ["another family", { hosts: [parseCidr("::/0")] }, []],
+  ["another family", { hosts: [parseCidr("::/0")] }, ["listener"]],
 ];
 
 const quoted = [...ipFrame({ protocol: 17, payload: udp(5000, 53, []) }).subarray(14)];
@@ -323,6 +324,7 @@ const TRAFFIC: Readonly<Record<string, readonly Step[]>> = {
       ipFrame({ ...nat, to: "10.244.7.8", payload: tcp({ sequence: 5, ports: [9, 6443] }) }),
     ],
   ],
+  listener: [["pod", ip6Frame({ protocol: 58, payload: [143, 0, 0, 0, 0, 0, 0, 0] })]],
 };
 
 for (const [name, filter, wanted] of FILTERS) {
