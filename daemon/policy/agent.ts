@@ -16,6 +16,7 @@ import type { PolicyState, PolicyStatus } from "../../engine/policy/status.ts";
 import { MAP_NAMES, noPolicies, type PolicyTable } from "../../engine/policy/table.ts";
 import type { Poller } from "../../ffi/poll.ts";
 import type { KubeClient } from "../kube/client.ts";
+import type { WatchTimes } from "../kube/list_watch.ts";
 import type { Log } from "../log.ts";
 import { Timers } from "../scope.ts";
 import { Backoff, Pulse } from "../wait.ts";
@@ -43,6 +44,8 @@ export interface PolicyAgentOptions {
   readonly alarm: (reason: string) => void;
   /** Called when what {@link PolicyAgent.status} tells has changed. */
   readonly changed: () => void;
+  /** For tests. */
+  readonly times?: Partial<WatchTimes>;
 }
 
 /** How long a new pod waits until it is known, ms. */
@@ -81,7 +84,7 @@ export class PolicyAgent {
   constructor(options: PolicyAgentOptions) {
     this.#options = options;
     this.#log = options.log;
-    this.#feeds = new ClusterFeeds(options.client, options.log);
+    this.#feeds = new ClusterFeeds(options.client, options.log, options.times);
     this.#compiler = new PolicyCompiler(options.node);
     this.#namespaces = new NamespacesFile(options.namespacesFile);
   }
@@ -171,7 +174,8 @@ export class PolicyAgent {
         }
         if (isKnown) return this.#cover();
       } else if (this.#feeds.problems.some(({ denied }) => denied)) {
-        return;
+        // Nothing will come soon. Where there never were rights no namespace is written down.
+        return this.#hold(newcomer);
       }
       try {
         await this.#synced.next(count, late);

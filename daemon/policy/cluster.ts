@@ -14,7 +14,7 @@ import {
 import { readPolicy } from "../../engine/policy/read_policy.ts";
 import type { ClusterNews } from "../../engine/policy/compile.ts";
 import type { KubeClient } from "../kube/client.ts";
-import { ListWatch, type WatchStatus } from "../kube/list_watch.ts";
+import { ListWatch, type WatchStatus, type WatchTimes } from "../kube/list_watch.ts";
 import type { Log } from "../log.ts";
 
 /** One of the lists, with the news that nobody has taken yet. */
@@ -62,40 +62,34 @@ export class ClusterFeeds {
   readonly #namespaces: Feed<Namespace>;
   readonly #policies: Feed<Policy>;
 
-  constructor(client: Pick<KubeClient, "open">, log: Log) {
-    const same = saysSame;
+  constructor(client: Pick<KubeClient, "open">, log: Log, times: Partial<WatchTimes> = {}) {
+    const common = { client, same: saysSame, log, times };
     this.#pods = new Feed(
       new ListWatch<Pod>({
-        client,
+        ...common,
         path: "/api/v1/pods",
         resource: "pods",
         query: { fieldSelector: LIVE_PODS },
         strip: (raw) => readPod(raw as PodObject),
-        same,
-        log,
       }),
       "pods",
     );
     this.#namespaces = new Feed(
       new ListWatch<Namespace>({
-        client,
+        ...common,
         path: "/api/v1/namespaces",
         resource: "namespaces",
         metadataOnly: true,
         strip: (raw) => readNamespace(raw as MetadataObject),
-        same,
-        log,
       }),
       "namespaces",
     );
     this.#policies = new Feed(
       new ListWatch<Policy>({
-        client,
+        ...common,
         path: "/apis/networking.k8s.io/v1/networkpolicies",
         resource: "networkpolicies",
         strip: readPolicy,
-        same,
-        log,
       }),
       "networkpolicies",
     );

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { OpError } from "../../engine/errors.ts";
+import { ErrorCode, OpError } from "../../engine/errors.ts";
 import { parseNamespaces } from "../../engine/policy/namespaces.ts";
 import type { Log } from "../log.ts";
 import { replaceFile } from "../replace_file.ts";
@@ -46,5 +46,15 @@ export class NamespacesFile {
     } catch {
       return [];
     }
+  }
+}
+
+/** Deletes the file: nothing is enforced any more. @throws {OpError} when it cannot be deleted */
+export function forgetNamespaces(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return;
+    throw new OpError("delete", path, { code: ErrorCode.io, cause });
   }
 }

@@ -21,6 +21,7 @@ import { Backoff, sleep } from "../wait.ts";
 import { PolicyAgent } from "./agent.ts";
 import { PolicyCounts } from "./counts.ts";
 import { removePolicies } from "./enforcer.ts";
+import { forgetNamespaces } from "./namespaces_file.ts";
 
 /** The flags that are read here. */
 export type PolicyFlags = Pick<
@@ -127,6 +128,8 @@ export class Policies {
     if (wish === "off") {
       this.#idle = { state: "off", reasons: ["--network-policy=off"] };
       if (removePolicies(table)) log.info("Removed the rules of NetworkPolicy", { table });
+      // A plugin without us would go on to close new pods in these namespaces.
+      forgetNamespaces(this.#around.namespacesFile);
       return;
     }
     if (wish === "auto" && !this.#knowsApi()) {
