@@ -44,7 +44,9 @@ export class ServerBench {
       Deno.chmodSync(`${this.clients}/${name}`, 0o755);
     }
     Deno.symlinkSync(BINARY, `${this.clients}/twill`);
-    Deno.writeTextFileSync(`${this.dir}/leases.json`, JSON.stringify(LEASES));
+    // The daemon watches the directory of that file: nothing else may happen there.
+    Deno.mkdirSync(`${this.dir}/leases`);
+    Deno.writeTextFileSync(`${this.dir}/leases/leases.json`, JSON.stringify(LEASES));
     run(..."ip link add underlay0 type veth peer name underlay1".split(" ") as [string]);
     run("ip", "addr", "add", "192.0.2.1/24", "dev", "underlay0");
     for (const dev of ["underlay0", "underlay1"]) run("ip", "link", "set", dev, "up");
@@ -66,7 +68,7 @@ export class ServerBench {
       args: [
         ...before,
         "daemon",
-        `--lease-file=${this.dir}/leases.json`,
+        `--lease-file=${this.dir}/leases/leases.json`,
         "--node-name=here",
         "--iface=underlay0",
         "--ip-masq",
