@@ -148,9 +148,11 @@ function policyRow({ policy }: NodeStatus): StatusRow {
       id: "policy-degraded",
       subject: "policy",
       short: "degraded",
-      what: `NetworkPolicy is not followed any more${why}`,
-      breaks: "what was enforced still is; changes of policies and pods are not",
-      fix: "see the daemon's log",
+      what: `NetworkPolicy is not fully enforced${why}`,
+      breaks:
+        "what the reason says; rules that stand go on, but where the API is away or refuses, " +
+        "changes of policies and pods are not followed",
+      fix: "do what the reason says; more is in the daemon's log",
     });
   }
   return row(

@@ -25,6 +25,7 @@ import { nextBuild } from "./images.ts";
 import { TwillService } from "./networks.ts";
 import type { KubeNode } from "./node.ts";
 import { Pings } from "./pings.ts";
+import { familiesAndBridge } from "./policy/bridge.ts";
 import { smoke } from "./smoke.ts";
 
 const full = Deno.env.get("TWILL_FULL") === "1";
@@ -146,6 +147,10 @@ event("a right is missing: the daemon says which, and goes on when it is there",
     await daemonReady(node);
   }
   await giveRights(cluster);
+});
+
+event("policies: each family by itself; without br_netfilter the node says what is open", () => {
+  return familiesAndBridge(cluster, pods);
 });
 
 event("a kubelet's kubeconfig is known for what it is", async () => {

@@ -1,0 +1,5 @@
+/** NetworkPolicy with kube-proxy in nftables mode, ipv4: in the long form only; see policy_test.ts. */
+
+import { policySuite } from "./policy/suite.ts";
+
+if (Deno.env.get("TWILL_FULL") !== undefined) policySuite({ proxy: "nftables", families: "ipv4" });
