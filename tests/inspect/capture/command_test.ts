@@ -11,7 +11,7 @@ Deno.test("capture: --help has real examples", async (t) => {
 const USAGE: Readonly<Record<string, RegExp>> = {
   "-o yaml": /"yaml".*table\|wide\|json/,
   "--port 0": /port.*want a port from 1 to 65535, got "0"/,
-  "--proto http": /"http".*tcp\|udp\|icmp\|sctp\|arp/,
+  "--proto http": /"http".*tcp\|udp\|icmp\|icmp6\|sctp\|arp/,
   "--host web": /host.*"web"/,
   "-n 0": /want a number of packets from 1/,
   "--duration soon": /want a time such as 30s/,
