@@ -5,6 +5,7 @@
  */
 
 import { messageOf } from "../engine/errors.ts";
+import { endsSoon } from "../ffi/library.ts";
 import { holdUnknown } from "./admit.ts";
 import type { PluginName } from "./names.ts";
 import type { Operation } from "./operation.ts";
@@ -20,6 +21,7 @@ export async function main(type: PluginName): Promise<void> {
       // Nobody reads our log: that is no reason to fail a request.
     }
   };
+  endsSoon();
   using operation = await resumed();
   const { status, stdout } = await answer({
     type,

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { type FunctionTable, openLibrary } from "./library.ts";
+
 /** In the order of their headers; the C signature stands beside each. */
 const SYMBOLS = {
   // int *__errno_location(void) — errno.h
@@ -20,7 +22,7 @@ const SYMBOLS = {
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   // int close(int fd) — unistd.h
   close: { parameters: ["i32"], result: "i32" },
-} as const satisfies Deno.ForeignLibraryInterface;
+} as const satisfies FunctionTable;
 
 /** The opened table; see {@link libc}. */
 export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -29,7 +31,7 @@ let opened: Libc | undefined;
 
 /** The C library, opened on first use and kept for the life of the process. */
 export function libc(): Libc {
-  return opened ??= Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+  return opened ??= openLibrary("libc.so.6", SYMBOLS);
 }
 
 /** The number that the last failing C call left; read it in the very next FFI call. */

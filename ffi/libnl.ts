@@ -7,6 +7,7 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
+import { type FunctionTable, openLibrary } from "./library.ts";
 import { MemoryFile } from "./memory_file.ts";
 
 /** netlink/socket.h and netlink/netlink.h, in their order. */
@@ -25,7 +26,7 @@ const SYMBOLS = {
   nl_connect: { parameters: ["pointer", "i32"], result: "i32" },
   // int nl_sendto(struct nl_sock *, void *buf, size_t size) — bytes or -NLE_*
   nl_sendto: { parameters: ["pointer", "buffer", "usize"], result: "i32" },
-} as const satisfies Deno.ForeignLibraryInterface;
+} as const satisfies FunctionTable;
 
 /** The opened table; see {@link libnl}. */
 export type Libnl = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -49,7 +50,7 @@ let openedOff: Deno.DynamicLibrary<typeof OFF_THREAD>["symbols"] | undefined;
  * @throws {OpError} when neither the system nor the binary has it; lists what was tried.
  */
 export function libnl(): Libnl {
-  return opened ??= open(SYMBOLS);
+  return opened ??= open((path) => openLibrary(path, SYMBOLS));
 }
 
 /**
@@ -58,20 +59,18 @@ export function libnl(): Libnl {
  * @throws {OpError} as {@link libnl}.
  */
 export function libnlOffThread(): Deno.DynamicLibrary<typeof OFF_THREAD>["symbols"] {
-  return openedOff ??= open(OFF_THREAD);
+  return openedOff ??= open((path) => Deno.dlopen(path, OFF_THREAD).symbols);
 }
 
-function open<T extends Deno.ForeignLibraryInterface>(
-  symbols: T,
-): Deno.DynamicLibrary<T>["symbols"] {
+function open<T>(opener: (path: string) => T): T {
   let missing: unknown;
   try {
-    return Deno.dlopen(SONAME, symbols).symbols;
+    return opener(SONAME);
   } catch (e) {
     missing = e;
   }
   try {
-    return openCopy(symbols);
+    return openCopy(opener);
   } catch (e) {
     throw new OpError("load", SONAME, {
       code: ErrorCode.program,
@@ -83,15 +82,13 @@ function open<T extends Deno.ForeignLibraryInterface>(
 
 /** Opens the copy that the build put into the binary. @throws when there is none */
 export function openEmbedded(): Libnl {
-  return openCopy(SYMBOLS);
+  return openCopy((path) => openLibrary(path, SYMBOLS));
 }
 
-function openCopy<T extends Deno.ForeignLibraryInterface>(
-  symbols: T,
-): Deno.DynamicLibrary<T>["symbols"] {
+function openCopy<T>(opener: (path: string) => T): T {
   const bytes = Deno.readFileSync(new URL(`../dist/embed/${SONAME}`, import.meta.url));
   using file = new MemoryFile(SONAME, bytes);
-  return Deno.dlopen(file.path, symbols).symbols;
+  return opener(file.path);
 }
 
 /** libnl's own words for a negative result. */

@@ -8,6 +8,7 @@
 import { ErrorCode, OpError } from "../engine/errors.ts";
 import { errnoText } from "./errno.ts";
 import { cString, errno } from "./libc.ts";
+import { type FunctionTable, openLibrary } from "./library.ts";
 
 const SYMBOLS = {
   // int memfd_create(const char *name, unsigned flags) — sys/mman.h
@@ -16,7 +17,7 @@ const SYMBOLS = {
   write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // int close(int fd) — unistd.h
   close: { parameters: ["i32"], result: "i32" },
-} as const satisfies Deno.ForeignLibraryInterface;
+} as const satisfies FunctionTable;
 
 /** `MFD_CLOEXEC`, linux/memfd.h. */
 const MFD_CLOEXEC = 1;
@@ -26,7 +27,7 @@ let opened: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] | undefined;
 /** A file in memory, until disposed. */
 export class MemoryFile implements Disposable {
   readonly #fd: number;
-  readonly #c = opened ??= Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+  readonly #c = opened ??= openLibrary("libc.so.6", SYMBOLS);
 
   /**
    * @param name what `/proc` shows; any text.

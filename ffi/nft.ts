@@ -9,6 +9,7 @@ import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import { type Listing, parseListing } from "../engine/rules/nft_listing.ts";
 import { cString } from "./libc.ts";
 import { Kept } from "./kept.ts";
+import { type FunctionTable, openLibrary } from "./library.ts";
 import { MemoryFile } from "./memory_file.ts";
 
 /** nftables/libnftables.h. */
@@ -29,7 +30,7 @@ const SYMBOLS = {
   nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "pointer" },
   // int nft_run_cmd_from_buffer(struct nft_ctx *, const char *) — 0 for success
   nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
-} as const satisfies Deno.ForeignLibraryInterface;
+} as const satisfies FunctionTable;
 
 type Libnftables = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
@@ -81,7 +82,7 @@ let opened: Libnftables | undefined;
 
 function library(): Libnftables | undefined {
   try {
-    return opened ??= Deno.dlopen("libnftables.so.1", SYMBOLS).symbols;
+    return opened ??= openLibrary("libnftables.so.1", SYMBOLS);
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { endsSoon } from "../ffi/library.ts";
 import { Exit } from "./context.ts";
 
 /** Runs what the arguments of this process ask for, and sets its exit code. */
@@ -11,6 +12,7 @@ export async function main(): Promise<void> {
   const [word, ...rest] = Deno.args;
   switch (word) {
     case "inspect": {
+      endsSoon();
       const [{ runInspect }, { realContext }] = await Promise.all([
         import("./app.ts"),
         import("./real_context.ts"),
