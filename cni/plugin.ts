@@ -52,6 +52,8 @@ export interface Call {
    * pod's first packet. Throws when the pod must not start.
    */
   readonly admit?: Admit;
+  /** Why the node is not ready, as its daemon's `/readyz` says it; absent without the daemon. */
+  readonly notReady?: () => readonly string[];
   /** The books of an ADD that another process may have to finish; absent where nobody would. */
   readonly operation?: Operation;
 }

@@ -83,7 +83,10 @@ async function run(flags: Flags, log: Log): Promise<void> {
     changed: () => agent.revision.raise(),
   });
   await using plugins = flags.instance === ""
-    ? servePlugins(poller, log, (pod) => policies.admit(pod))
+    ? servePlugins(poller, log, {
+      admit: (pod) => policies.admit(pod),
+      notReady: () => agent.health().reasons,
+    })
     : undefined;
   const options = { ...nodeOptions(flags), poller };
   const agent = new NodeAgent(store, options, log, tellServiceManager);

@@ -112,6 +112,15 @@ export const flannel: Plugin = {
       if (!(error instanceof OpError) || error.code === ErrorCode.badConfig) throw error;
       throw new CniError(ErrorCode.notAvailable, error.message, error.advice, error);
     }
+    // The file outlives its daemon; what holds that one back is not in it.
+    const [reason, ...more] = request.call.notReady?.() ?? [];
+    if (reason !== undefined) {
+      throw new CniError(
+        ErrorCode.notAvailable,
+        `the node's network is not ready: ${[reason, ...more].join("; ")}`,
+        "The daemon's /readyz and log say the same",
+      );
+    }
     const document = makeDocument(request, env);
     await delegate(request, "STATUS", typeOf(document), document);
   },

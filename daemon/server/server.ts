@@ -14,7 +14,7 @@ import { CniError } from "../../cni/errors.ts";
 import { isPluginName, type PluginName } from "../../cni/names.ts";
 import { ErrorCode, messageOf, OpError } from "../../engine/errors.ts";
 import { forgetOperations, Operation } from "../../cni/operation.ts";
-import type { Admit } from "../../cni/plugin.ts";
+import type { Call } from "../../cni/plugin.ts";
 import { answer } from "../../cni/skeleton.ts";
 import type { PluginStatus } from "../../engine/node_status.ts";
 import type { Poller } from "../../ffi/poll.ts";
@@ -47,11 +47,14 @@ const LAST_PATIENCE = 2_000;
 /** After how many ms no client can take a call over any more: it waits 110 s for its answer. */
 const RECORD_AGE = 120_000;
 
+/** What the daemon knows beside the calls; see `Call`. */
+export type Knowledge = Pick<Call, "admit" | "notReady">;
+
 /** Serves until disposed. */
 export class PluginServer implements AsyncDisposable {
   readonly #log: Log;
   readonly #poller: Poller;
-  readonly #admit: Admit | undefined;
+  readonly #knowledge: Knowledge;
   readonly #own: { readonly build: string; readonly place: Place };
   readonly #lanes = new Lanes(MOST.running);
   readonly #receivers = new Set<Receiver>();
@@ -64,12 +67,17 @@ export class PluginServer implements AsyncDisposable {
   #lastServed: number | undefined;
 
   /**
-   * @param admit hears of each pod that was added; see `Call.admit`.
+   * @param knowledge goes with every call.
    * @throws {OpError} when the socket cannot be made.
    */
-  constructor(poller: Poller, log: Log, path: string = SOCKET_PATH, admit?: Admit) {
+  constructor(
+    poller: Poller,
+    log: Log,
+    path: string = SOCKET_PATH,
+    knowledge: Knowledge = {},
+  ) {
     this.#poller = poller;
-    this.#admit = admit;
+    this.#knowledge = knowledge;
     this.#log = log;
     this.#own = { build: version().build, place: ownPlace() };
     forgetOperations(RECORD_AGE);
@@ -157,7 +165,7 @@ export class PluginServer implements AsyncDisposable {
         log: (line) => lines.push(`${line}\n`),
         mayBlock: false,
         operation,
-        ...(this.#admit && { admit: this.#admit }),
+        ...this.#knowledge,
         ...(isElsewhere(request, this.#own.place) && { mayStart }),
       });
       // As if we had ended: the client takes over, with the record of what was begun.
@@ -188,9 +196,13 @@ export class PluginServer implements AsyncDisposable {
 /**
  * The server; undefined, and a line in the log, when it cannot be: plugins then work without.
  */
-export function servePlugins(poller: Poller, log: Log, admit: Admit): PluginServer | undefined {
+export function servePlugins(
+  poller: Poller,
+  log: Log,
+  knowledge: Knowledge,
+): PluginServer | undefined {
   try {
-    const server = new PluginServer(poller, log, SOCKET_PATH, admit);
+    const server = new PluginServer(poller, log, SOCKET_PATH, knowledge);
     log.info(`Serving plugins on ${SOCKET_PATH}`);
     return server;
   } catch (e) {

@@ -95,6 +95,12 @@ export class ServerBench {
     await daemon.status;
   }
 
+  /** Takes this node out of the lease file: the next daemon has no lease. */
+  forgetNode(): void {
+    const none = JSON.stringify({ ...LEASES, nodes: [] });
+    Deno.writeTextFileSync(`${this.dir}/leases/leases.json`, none);
+  }
+
   /** The daemon's process. */
   get daemonPid(): number {
     assert.ok(this.#daemon !== undefined);

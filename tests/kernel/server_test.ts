@@ -48,6 +48,25 @@ served("ADD, CHECK and DEL of a pod, without any process of ours", async (bench)
   await bench.pod("DEL", "c1", pod);
 });
 
+served("STATUS says what /readyz says", async (bench) => {
+  Deno.removeSync(`${bench.clients}/twill`);
+  const status = (): Promise<Reply> =>
+    bench.call({
+      plugin: "flannel",
+      dir: bench.clients,
+      config: bench.config({ cniVersion: "1.1.0" }),
+      env: { CNI_COMMAND: "STATUS", CNI_PATH: bench.clients },
+    });
+  // The client calls before the daemon has made its first pass, perhaps.
+  const deadline = performance.now() + 20_000;
+  while ((await status()).status !== 0) assert.ok(performance.now() < deadline, "never ready");
+  await bench.stopDaemon("SIGTERM");
+  bench.forgetNode();
+  // What the last one wrote is still there.
+  await bench.startDaemon();
+  expect(await status(), { code: 50, words: ["not ready", "lease"] });
+});
+
 served("an error object comes with status 1, the log on stderr", async (bench) => {
   Deno.removeSync(`${bench.clients}/twill`);
   const reply = await bench.call({
