@@ -56,6 +56,12 @@ const LINKS: readonly Fact[] = [
   { kind: "link", where, name: "try-veth", driver: { kind: "veth", peer: "try-peer" } },
 ];
 
+/** What backends need beside that. */
+const BACKEND_LINKS: Readonly<Record<string, Fact>> = {
+  wireguard: { kind: "link", where, name: "try-wireguard", driver: { kind: "wireguard" } },
+  ipip: { kind: "link", where, name: "try-ipip", driver: { kind: "ipip", anyPeer: true } },
+};
+
 const TABLE = `table inet try {
 	chain c {
 		type nat hook postrouting priority srcnat; policy accept;
@@ -64,11 +70,18 @@ const TABLE = `table inet try {
 }
 `;
 
-/** Tries them all. The kernel may load modules for it, as it would for the daemon. @throws {OpError} */
-export function tryFeatures(): Tried[] {
+/**
+ * Tries them all. The kernel may load modules for it, as it would for the daemon.
+ *
+ * @param backend the network's, where it is known.
+ * @throws {OpError}
+ */
+export function tryFeatures(backend?: string): Tried[] {
   return inScratch(() => {
     using kernel = Kernel.open();
-    const links = kernel.apply(LINKS.map((fact) => ({ op: "put", fact }))).map(
+    const more = backend === undefined ? undefined : BACKEND_LINKS[backend];
+    const wanted = more === undefined ? LINKS : [...LINKS, more];
+    const links = kernel.apply(wanted.map((fact) => ({ op: "put", fact }))).map(
       ({ change, error }) => {
         const { fact } = change;
         const name = fact.kind === "link" ? fact.driver.kind : fact.kind;

@@ -5,9 +5,11 @@
  */
 
 import { messageOf } from "../engine/errors.ts";
+import type { Fact } from "../engine/fact.ts";
 import { parseSubnetEnv } from "../engine/subnet_env.ts";
-import type { InspectContext } from "./context.ts";
+import type { InspectContext, Reader } from "./context.ts";
 import { type Overlay, overlayOf, type SubnetFile, vtepsOf } from "./overlay.ts";
+import { tunnelsOf } from "../engine/tunnel.ts";
 
 /** What a command needs beside links and routes. */
 export interface Wanted {
@@ -15,7 +17,10 @@ export interface Wanted {
   readonly subnetFile: string;
   /** Addresses of all links. */
   readonly addresses?: boolean;
-  /** Neighbours, forwarding entries and addresses of the VTEPs. */
+  /**
+   * Neighbours, forwarding entries and addresses of the VTEPs; the peers of WireGuard links, which
+   * the kernel tells to root.
+   */
   readonly peers?: boolean;
 }
 
@@ -28,6 +33,7 @@ export async function gather(context: InspectContext, wanted: Wanted): Promise<O
     routes: true,
     ...(wanted.addresses ? { addresses: "all" } : {}),
   });
+  const keysRead = wanted.peers === true && readKeys(context, kernel, facts);
   if (wanted.peers) {
     const vteps = vtepsOf(facts);
     const devices = vteps.map(({ name }) => name);
@@ -36,7 +42,19 @@ export async function gather(context: InspectContext, wanted: Wanted): Promise<O
     const addresses = wanted.addresses || !several ? [] : devices;
     facts.push(...kernel.read({ addresses, neighbours: devices, fdb: devices }));
   }
-  return overlayOf(file, facts);
+  return overlayOf(file, facts, keysRead);
+}
+
+/**
+ * Adds the keys and peers of WireGuard links to facts with links.
+ *
+ * @returns false where the kernel does not tell them: we are not root.
+ */
+export function readKeys(context: InspectContext, kernel: Reader, facts: Fact[]): boolean {
+  if (!context.has("CAP_NET_ADMIN")) return false;
+  const links = tunnelsOf(facts).filter(({ kind }) => kind === "wireguard");
+  if (links.length > 0) facts.push(...kernel.read({ wireguard: links.map(({ name }) => name) }));
+  return true;
 }
 
 /** Reads and decodes the subnet file; what is wrong with it is part of the answer. */

@@ -1,19 +1,21 @@
 /**
  * Route ⋈ neighbour ⋈ forwarding entry: the three tables that together tell how a peer is reached.
- * Pure, both families, and it keeps what does not join: that is where the faults are.
+ * Where a device is of WireGuard, its own entries stand in their place. Pure, both families, and it
+ * keeps what does not join: that is where the faults are.
  *
  * @module
  */
 
-import type { Fact, FdbFact, NeighbourFact, RouteFact } from "../engine/fact.ts";
-import { addressOf, type Cidr, type Ip } from "../engine/ip.ts";
+import type { Fact, FdbFact, NeighbourFact, RouteFact, WireguardPeerFact } from "../engine/fact.ts";
+import { addressOf, type Cidr, contains, type Ip, lengthOf } from "../engine/ip.ts";
 import { type Mac, parseMac } from "../engine/mac.ts";
 import { byPrefix, DEFAULTS, isLinkLocal, isWithin, type Overlay, type Vtep } from "./overlay.ts";
+import type { Tunnel } from "../engine/tunnel.ts";
 
 /** What this node's tables hold for one other node, or for what is left of one. */
 export interface Peer {
-  /** `vxlan`: through a VTEP; `direct`: by a plain route, without encapsulation. */
-  readonly mode: "vxlan" | "direct";
+  /** `vxlan`: through a VTEP; `direct`: by a plain route, without encapsulation; else the tunnel's. */
+  readonly mode: "vxlan" | "direct" | Tunnel["kind"];
   /** The link that its packets leave by. */
   readonly device: string;
   /** The pods of that node; absent when no route leads there. */
@@ -33,6 +35,8 @@ export interface Peer {
    * both: in all likelihood its own, under another MAC address.
    */
   readonly stray?: FdbFact;
+  /** Its entry of a WireGuard link. */
+  readonly wireguard?: WireguardPeerFact;
 }
 
 /** The forwarding entry for frames to unknown MAC addresses: not of any peer. */
@@ -41,7 +45,70 @@ const ALL_UNKNOWN = parseMac("00:00:00:00:00:00");
 /** All peers of a node, sorted by subnet; what has no subnet comes last. */
 export function joinPeers(overlay: Overlay): Peer[] {
   const peers = overlay.vteps.flatMap((vtep) => joinOne(overlay.facts, vtep));
-  return byPrefix([...peers, ...directPeers(overlay)], ({ subnet }) => subnet);
+  const others = overlay.tunnels.flatMap((tunnel) => joinTunnel(overlay, tunnel));
+  return byPrefix([...peers, ...others, ...directPeers(overlay)], ({ subnet }) => subnet);
+}
+
+function joinTunnel({ facts, networks }: Overlay, { name: device, kind: mode }: Tunnel): Peer[] {
+  const routes = facts.filter((fact): fact is RouteFact =>
+    fact.kind === "route" && fact.dev === device && isPeerRoute(fact)
+  );
+  switch (mode) {
+    case "wireguard":
+      return wireguardPeers(facts, device, routes, networks);
+    case "ipip":
+      return routes.map((route) => ({
+        mode,
+        device,
+        subnet: route.dst,
+        ...defined("gateway", route.via),
+        ...defined("publicIp", route.via),
+        route,
+        fdb: [],
+      }));
+    case "udp":
+      // One route for the whole network; its peers are known to the daemon alone.
+      return [];
+  }
+}
+
+/** One for each network of each entry, and one for each route that leads to no entry. */
+function wireguardPeers(
+  facts: readonly Fact[],
+  device: string,
+  routes: readonly RouteFact[],
+  networks: readonly Cidr[],
+): Peer[] {
+  const mode = "wireguard";
+  const peers = facts.flatMap((fact): Peer[] => {
+    if (fact.kind !== "wireguard-peer" || fact.dev !== device) return [];
+    const lone: readonly (Cidr | undefined)[] = fact.allowed.length > 0
+      ? fact.allowed
+      : [undefined];
+    return lone.map((subnet) => ({
+      mode,
+      device,
+      ...defined("subnet", subnet),
+      ...defined("publicIp", fact.remote),
+      ...defined("route", subnet && routeFor(subnet, routes)),
+      fdb: [],
+      wireguard: fact,
+    }));
+  });
+  const used = new Set(peers.map(({ route }) => route));
+  // flannel has one route for the whole network, which is nobody's.
+  const left = routes.filter((route) => !used.has(route) && !networks.includes(route.dst));
+  return [
+    ...peers,
+    ...left.map((route): Peer => ({ mode, device, subnet: route.dst, route, fdb: [] })),
+  ];
+}
+
+/** The route by which packets to a subnet leave: the longest that holds all of it. */
+function routeFor(subnet: Cidr, routes: readonly RouteFact[]): RouteFact | undefined {
+  return routes
+    .filter(({ dst }) => lengthOf(dst) <= lengthOf(subnet) && contains(dst, addressOf(subnet)))
+    .sort((a, b) => lengthOf(b.dst) - lengthOf(a.dst))[0];
 }
 
 function joinOne(facts: readonly Fact[], { name: device }: Vtep): Peer[] {
@@ -115,8 +182,8 @@ function isPeerRoute({ protocol, via, dst, blackhole }: RouteFact): boolean {
 const KERNEL = 2;
 
 /** Nodes on the same link that are reached without a VTEP, as host-gw and DirectRouting do. */
-function directPeers({ facts, networks, vteps }: Overlay): Peer[] {
-  const devices = new Set(vteps.map(({ name }) => name));
+function directPeers({ facts, networks, vteps, tunnels }: Overlay): Peer[] {
+  const devices = new Set([...vteps, ...tunnels].map(({ name }) => name));
   return facts.flatMap((fact): Peer[] => {
     if (fact.kind !== "route" || fact.via === undefined || fact.dev === undefined) return [];
     if (devices.has(fact.dev) || networks.includes(fact.dst)) return [];

@@ -12,7 +12,7 @@ import { byPrefix, DEFAULTS, isLinkLocal, isWithin, type Overlay } from "./overl
 
 /** What a route is for. */
 export type Role =
-  /** Pods of another node, through a VTEP. */
+  /** Pods of another node, through an overlay device. */
   | "peer"
   /** Pods of another node, without encapsulation. */
   | "direct"
@@ -84,13 +84,17 @@ function explain(
   };
 }
 
-function roleOf({ vteps, bridge, networks }: Overlay, route: RouteFact, peer?: Peer): Role {
+function roleOf(
+  { vteps, tunnels, bridge, networks }: Overlay,
+  route: RouteFact,
+  peer?: Peer,
+): Role {
   const { dst, dev, blackhole } = route;
-  if (peer !== undefined) return peer.mode === "vxlan" ? "peer" : "direct";
+  if (peer !== undefined) return peer.mode === "direct" ? "direct" : "peer";
   if (DEFAULTS.has(dst)) return "default";
   const inside = isWithin(networks, dst);
   if (blackhole) return inside ? "blackhole" : "other";
-  if (vteps.some(({ name }) => name === dev)) {
+  if ([...vteps, ...tunnels].some(({ name }) => name === dev)) {
     return lengthOf(dst) === FAMILIES[familyOf(dst)].bits ? "self" : "local";
   }
   if (dev !== undefined && dev === bridge?.name) return "own";
@@ -101,6 +105,10 @@ function meaningOf(role: Role, { dev, via, onlink }: RouteFact, peer: Peer | und
   switch (role) {
     case "peer": {
       const pods = "pods of the node";
+      if (peer !== undefined && peer.mode !== "vxlan") {
+        const at = peer.publicIp === undefined ? "" : ` at ${peer.publicIp}`;
+        return `${pods}${at}, by ${peer.device} (${peer.mode})`;
+      }
       if (peer?.publicIp !== undefined) return `${pods} at ${peer.publicIp}, by VTEP ${peer.mac}`;
       if (peer?.mac !== undefined) return `${pods} with VTEP ${peer.mac}, at an unknown address`;
       return "pods of a node whose VTEP is unknown: see twill inspect peers";

@@ -13,12 +13,16 @@ export function judgeDevices(overlay: Overlay): Finding[] {
   return [...missing(overlay), ...down(overlay)];
 }
 
-function down({ vteps }: Overlay): Finding[] {
-  return vteps.filter(({ up, foreign }) => !up && !foreign).map(({ name }) => ({
+function down({ vteps, tunnels }: Overlay): Finding[] {
+  const ours = [
+    ...vteps.filter(({ foreign }) => !foreign).map((vtep) => ({ ...vtep, word: "VTEP" })),
+    ...tunnels.map((tunnel) => ({ ...tunnel, word: "device" })),
+  ];
+  return ours.filter(({ up }) => !up).map(({ name, word }) => ({
     id: "device-down",
     subject: name,
-    short: "VTEP is down",
-    what: "the VTEP is down, and with it the kernel dropped its routes",
+    short: `${word} is down`,
+    what: `the ${word} is down, and with it the kernel dropped its routes`,
     breaks: "no packet reaches a pod of another node",
     fix: `where flanneld runs, restart it: it makes its routes only then; ${DAEMON}`,
     command: `ip link set ${name} up`,

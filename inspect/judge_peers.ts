@@ -17,6 +17,7 @@ import {
 import type { Mac } from "../engine/mac.ts";
 import { DAEMON, type Finding } from "./finding.ts";
 import type { Peer } from "./join_peers.ts";
+import { judgeWireguard } from "./judge_tunnel.ts";
 import { isWithin, type Overlay, type Vtep } from "./overlay.ts";
 
 /** A peer with what is wrong with it. */
@@ -37,16 +38,22 @@ export function judgePeers(
   devices: readonly Finding[],
 ): JudgedPeer[] {
   const vteps = new Map(overlay.vteps.map((vtep) => [vtep.name, vtep]));
+  const down = new Set(
+    [...overlay.vteps, ...overlay.tunnels].filter(({ up }) => !up).map(({ name }) => name),
+  );
   const others = indexOthers(overlay, peers);
   return peers.map((peer) => {
     const vtep = vteps.get(peer.device);
-    if (vtep?.up === false) {
-      return { peer, findings: devices.filter(({ subject }) => subject === vtep.name) };
+    if (down.has(peer.device)) {
+      return { peer, findings: devices.filter(({ subject }) => subject === peer.device) };
     }
     return {
       peer,
       findings: [
         ...(vtep === undefined || peer.mode === "direct" ? [] : tables(peer, vtep, others)),
+        ...(peer.mode === "wireguard" && overlay.keysRead
+          ? judgeWireguard(peer).map((words) => finding(peer, words))
+          : []),
         ...together(peer, others),
         ...(vtep?.foreign ? [] : placement(peer, overlay)),
       ],
@@ -55,8 +62,8 @@ export function judgePeers(
 }
 
 /** What the findings of a peer are about: its subnet, or the best name there is. */
-export function nameOfPeer({ subnet, gateway, mac, device }: Peer): string {
-  return subnet ?? gateway ?? mac ?? device;
+export function nameOfPeer({ subnet, gateway, mac, wireguard, device }: Peer): string {
+  return subnet ?? gateway ?? mac ?? wireguard?.publicKey ?? device;
 }
 
 type Words = Omit<Finding, "subject">;

@@ -6,13 +6,14 @@
  */
 
 import type { Fact } from "../engine/fact.ts";
-import type { Cidr } from "../engine/ip.ts";
+import { addressOf, type Cidr, contains } from "../engine/ip.ts";
 import { leaseSubnets } from "../engine/lease.ts";
 import { DAEMON, type Finding } from "./finding.ts";
 import type { Peer } from "./join_peers.ts";
 import { type JudgedPeer, nameOfPeer } from "./judge_peers.ts";
 import { byPrefix } from "./overlay.ts";
 import type { Source } from "./report.ts";
+import { endpointText, tunnelsOf } from "../engine/tunnel.ts";
 import { bySubnet, difference, type Wanted, type WantedLease, type WantedNode } from "./wanted.ts";
 
 /** A peer, its lease, and what the two say of each other. */
@@ -112,8 +113,10 @@ function notThere(
   own: readonly Wanted[],
 ): KnownPeer {
   const wanted = factsOf(lease, subnet);
-  const device = deviceOf(wanted.find(({ fact }) => fact.kind === "route")?.fact) ?? "-";
-  const mode = wanted.length > 1 ? "vxlan" : "direct";
+  const first = wanted.find(({ fact }) => fact.kind === "route") ??
+    own.find(({ fact }) => fact.kind === "route" && contains(fact.dst, addressOf(subnet)));
+  const device = deviceOf(first?.fact) ?? "-";
+  const mode = modeOf(wanted, own);
   const peer: Peer = { mode, device, subnet, fdb: [] };
   const below = devices.filter(({ id, subject }) =>
     subject === device || mode === "vxlan" && id === "no-vtep"
@@ -141,6 +144,16 @@ function notThere(
       fix: "see what that node's daemon published, and its log",
     };
   return { peer, lease, wanted, findings: [finding] };
+}
+
+/** By what a lease asks for; one that asks for nothing is reached by what this node has of its own. */
+function modeOf(wanted: readonly Wanted[], own: readonly Wanted[]): Peer["mode"] {
+  const kinds = new Set(wanted.map(({ fact }) => fact.kind));
+  if (kinds.has("neighbour")) return "vxlan";
+  if (kinds.has("wireguard-peer")) return "wireguard";
+  const tunnels = tunnelsOf(own.map(({ fact }) => fact));
+  const route = wanted.map(({ fact }) => fact).find((fact) => fact.kind === "route");
+  return tunnels.find(({ name }) => route === undefined || name === route.dev)?.kind ?? "direct";
 }
 
 /** Of a backend whose peers have nothing of their own in the kernel, as udp: what all of them need. */
@@ -175,6 +188,13 @@ export function commandFor(fact: Fact): string {
       return `ip neighbour replace ${fact.ip} lladdr ${fact.mac} dev ${fact.dev} nud permanent`;
     case "fdb":
       return `bridge fdb replace ${fact.mac} dev ${fact.dev} dst ${fact.remote}`;
+    case "wireguard-peer":
+      return [
+        `wg set ${fact.dev} peer ${fact.publicKey} allowed-ips ${fact.allowed.join(",")}`,
+        ...(fact.remote === undefined || fact.port === undefined
+          ? []
+          : [`endpoint ${endpointText(fact.remote, fact.port)}`]),
+      ].join(" ");
     default:
       return `true # ${fact.kind}: restart twill's daemon`;
   }

@@ -13,7 +13,7 @@ export function notesOf(
   items: number,
   what: string,
 ): { readonly notes: readonly string[]; readonly unknown: boolean } {
-  const { file, vteps, networks } = overlay;
+  const { file, vteps, tunnels, networks } = overlay;
   const notes: string[] = [];
   if (file.kind === "missing") {
     notes.push(`No ${file.path}: judged by overlay devices alone; twill inspect subnet says more`);
@@ -22,7 +22,8 @@ export function notesOf(
   } else if (file.kind === "unreadable") {
     notes.push(`Cannot read ${file.path}: ${file.reason}: judged by overlay devices alone`);
   }
-  const unknown = networks.length === 0 && vteps.length === 0 && overlay.bridge === undefined;
+  const unknown = networks.length === 0 && vteps.length + tunnels.length === 0 &&
+    overlay.bridge === undefined;
   if (unknown) {
     notes.push(
       `Cannot tell about ${what}: this node has no overlay device (a vxlan link named flannel.N) ` +
@@ -31,16 +32,24 @@ export function notesOf(
   } else if (items === 0) {
     const where = networks.length > 0
       ? `no route leads into ${networks.join(", ")}`
-      : `no route leads over ${vteps.map(({ name }) => name).join(", ") || "an overlay device"}`;
+      : `no route leads over ${
+        [...vteps, ...tunnels].map(({ name }) => name).join(", ") || "an overlay device"
+      }`;
     notes.push(`No ${what}: ${where}`);
+  }
+  if (tunnels.some(({ kind }) => kind === "wireguard") && what === "peers" && !overlay.keysRead) {
+    notes.push("WireGuard tells its keys, peers and handshakes to root alone (CAP_NET_ADMIN)");
   }
   return { notes, unknown };
 }
 
 /** The lines of iproute2 that show the routes to pods. */
-export function routeCommands({ networks, vteps }: Overlay): string[] {
+export function routeCommands({ networks, vteps, tunnels }: Overlay): string[] {
   if (networks.length > 0) {
     return networks.map((network) => `ip -${familyOf(network)} route show root ${network}`);
   }
-  return vteps.map(({ name, family }) => `ip -${family} route show dev ${name}`);
+  return [
+    ...vteps.map(({ name, family }) => `ip -${family} route show dev ${name}`),
+    ...tunnels.map(({ name }) => `ip route show dev ${name}`),
+  ];
 }

@@ -22,6 +22,7 @@ import {
 } from "../engine/ip.ts";
 import type { Mac } from "../engine/mac.ts";
 import type { SubnetEnv } from "../engine/subnet_env.ts";
+import { type Tunnel, tunnelsOf } from "../engine/tunnel.ts";
 
 /** The subnet file, or why it tells nothing. */
 export type SubnetFile =
@@ -54,6 +55,10 @@ export interface Overlay {
   readonly file: SubnetFile;
   readonly facts: readonly Fact[];
   readonly vteps: readonly Vtep[];
+  /** The devices of other backends. */
+  readonly tunnels: readonly Tunnel[];
+  /** The kernel told of WireGuard links which keys and peers they have. */
+  readonly keysRead: boolean;
   /** The cluster's networks; empty when the subnet file tells none. */
   readonly networks: readonly Cidr[];
   /** This node's subnets, as the first address of each. */
@@ -72,7 +77,7 @@ const VTEP_NAME = /^flannel(-v6)?\.\d+$/;
 export const OVERHEAD = { 4: 50, 6: 70 } as const satisfies Record<Family, number>;
 
 /** Puts together what the files and the kernel said. */
-export function overlayOf(file: SubnetFile, facts: readonly Fact[]): Overlay {
+export function overlayOf(file: SubnetFile, facts: readonly Fact[], keysRead = false): Overlay {
   const env = file.kind === "read" ? file.env : undefined;
   const subnets = [env?.subnet, env?.subnet6].filter((subnet) => subnet !== undefined);
   const bridge = bridgeOf(facts, subnets);
@@ -88,6 +93,8 @@ export function overlayOf(file: SubnetFile, facts: readonly Fact[]): Overlay {
         vteps.some((other) => other.family === vtep.family && isOurs(other, inet));
       return { ...vtep, foreign };
     }),
+    tunnels: tunnelsOf(facts),
+    keysRead,
     networks: env === undefined ? [] : [...env.networks, ...env.networks6],
     subnets,
     ...(bridge === undefined ? {} : { bridge }),

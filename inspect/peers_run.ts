@@ -17,6 +17,7 @@ import { notesOf, routeCommands } from "./notes.ts";
 import type { Overlay } from "./overlay.ts";
 import { peerNames, peersJson, peersTable } from "./render_peers.ts";
 import { present, type Report } from "./report.ts";
+import { tunnelCommands } from "../engine/tunnel.ts";
 import { compareWanted } from "./wanted.ts";
 
 /** Gathers, joins, judges, gives out. @throws {OpError} when the kernel cannot be read */
@@ -40,7 +41,7 @@ async function report(context: InspectContext, flags: WatchFlags): Promise<Repor
     kind: "peers",
     document: peersJson(overlay, peers),
     names: peerNames(peers),
-    table: (options) => peersTable(peers, options),
+    table: (options) => peersTable(peers, options, context.now()),
     // A device's finding stands at each of its peers, and is said once.
     findings: [...new Set([...devices, ...peers.flatMap(({ findings }) => findings)])],
     sources: {
@@ -55,6 +56,7 @@ async function report(context: InspectContext, flags: WatchFlags): Promise<Repor
         `ip -${family} neighbour show dev ${name} nud permanent`,
         `bridge fdb show dev ${name}`,
       ]),
+      ...tunnelCommands(overlay.tunnels),
       ...knowledgeCommands(flags, knowledge),
     ],
     notes: [...knowledge.notes, ...compared, ...notes],

@@ -63,7 +63,9 @@ export function compareWanted(
   }
   const found = new Map(overlay.facts.map((fact) => [slotOf(fact), fact]));
   const compare = (wanted: readonly Fact[]): Wanted[] =>
-    wanted.filter(({ kind }) => kind !== "sysctl").map((fact) => judge(fact, found));
+    wanted.filter(({ kind }) =>
+      kind !== "sysctl" && (overlay.keysRead || (kind !== "wireguard" && kind !== "wireguard-peer"))
+    ).map((fact) => judge(fact, found));
   const byLease = new Map(facts.peers.map(({ lease, facts }) => [lease, compare(facts)]));
   const bad = new Map(facts.bad.map(({ lease, reason }) => [lease, reason]));
   const own = memory.leases.find((lease) => isOwn(lease, memory.own)) ?? memory.own;

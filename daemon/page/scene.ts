@@ -4,6 +4,7 @@
  * @module
  */
 
+import { tunnelsOf, wrapping } from "../../engine/tunnel.ts";
 import { makeBackend } from "../../engine/backend/registry.ts";
 import type { Scene } from "../../engine/diagram/picture.ts";
 import type { Fact } from "../../engine/fact.ts";
@@ -108,9 +109,12 @@ function linesOf(facts: readonly Fact[], name: string): string[] {
 
 function wrapsOf(facts: readonly Fact[], name: string): string {
   const link = facts.find((fact) => fact.kind === "link" && fact.name === name);
+  const tunnel = tunnelsOf(facts).find((one) => one.name === name);
   return link?.kind === "link" && link.driver.kind === "vxlan"
     ? `as VXLAN in UDP, port ${link.driver.port}`
-    : "to other nodes";
+    : tunnel === undefined
+    ? "to other nodes"
+    : wrapping(tunnel);
 }
 
 /** The device of the route to the first of a peer's subnets. */

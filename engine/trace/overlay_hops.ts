@@ -5,18 +5,16 @@
  * @module
  */
 
-import { addressOf, contains, familyOf, type Ip } from "../ip.ts";
+import { addressOf, familyOf, type Ip } from "../ip.ts";
 import type { Mac } from "../mac.ts";
-import { runHook } from "./evaluate.ts";
 import type { RouteAnswer } from "./lookup.ts";
+import { BY_ITSELF, nameOf, noWay, outerRules, peerOf } from "./outer.ts";
+import { enterTunnel } from "./tunnel_hops.ts";
 import type { Walk } from "./walk.ts";
-import { dropped, routeText } from "./words.ts";
+import { routeText } from "./words.ts";
 import type { Ending, TraceLink, TracePeer } from "./world.ts";
 
 type Found = RouteAnswer & { readonly kind: "found" };
-
-/** Said where a command repairs by hand what twill's daemon keeps in order. */
-const BY_ITSELF = "twill's daemon puts this right by itself while it runs; by hand:";
 
 /** Bytes that the outer packet adds: IP header, UDP 8, VXLAN 8, inner Ethernet 14. */
 const OVERHEAD = { 4: 50, 6: 70 } as const;
@@ -36,7 +34,7 @@ export function leave(one: Walk, answer: Found): Ending {
   const size = one.sender?.mtu;
   if (size !== undefined && size > link.mtu) {
     const what = `the pod may send ${size} bytes, and ${link.name} carries only ${link.mtu}`;
-    if (link.kind === "vxlan") {
+    if (link.kind === "vxlan" || link.tunnel !== undefined) {
       return one.fail({ step: "mtu", at: link.name, what, entry: `mtu ${link.mtu}` }, {
         id: "pod-mtu",
         short: "MTU too large",
@@ -48,16 +46,8 @@ export function leave(one: Walk, answer: Found): Ending {
     }
     one.add({ step: "mtu", at: link.name, what: `${what}: the node answers larger ones (ICMP)` });
   }
+  if (link.tunnel !== undefined) return enterTunnel(one, answer, link, link.tunnel);
   return link.kind === "vxlan" ? encapsulate(one, answer, link) : plain(one, answer);
-}
-
-/** The node whose pods the packet is for. */
-export function peerOf(one: Walk): TracePeer | undefined {
-  return one.world.peers.find(({ subnet }) => contains(subnet, one.packet.dst));
-}
-
-function nameOf(peer: TracePeer | undefined, remote: Ip): string {
-  return peer?.node === undefined ? `the node at ${remote}` : `${peer.node} (${remote})`;
 }
 
 /** By a plain link: to a node that is routed directly, or out of the cluster. */
@@ -206,20 +196,7 @@ function outer(one: Walk, vtep: TraceLink, remote: Ip, peer: TracePeer | undefin
     to: remote,
     ...(local === undefined ? {} : { from: local }),
   });
-  if (answer.kind !== "found") {
-    return one.fail({
-      step: "outer",
-      at: underlay ?? vtep.name,
-      what: `no way to the node at ${remote}: ${
-        answer.kind === "none" ? answer.words : "it is this one"
-      }`,
-    }, {
-      id: "no-underlay-route",
-      short: "node cannot be reached",
-      fix: "see the routes of the network between the nodes:",
-      command: `ip route get ${remote}`,
-    });
-  }
+  if (answer.kind !== "found") return noWay(one, underlay ?? vtep.name, remote, answer);
   const link = world.links.get(answer.dev);
   const overhead = OVERHEAD[familyOf(remote)];
   if (link !== undefined && vtep.mtu + overhead > link.mtu) {
@@ -243,7 +220,13 @@ function outer(one: Walk, vtep: TraceLink, remote: Ip, peer: TracePeer | undefin
   const size = one.sender?.mtu ?? vtep.mtu;
   one.outer = { port, remote, src: one.packet.src, dst: one.packet.dst };
   if (
-    !outerRules(one, { src: local ?? answer.src ?? remote, dst: remote, port, dev: answer.dev })
+    !outerRules(one, {
+      src: local ?? answer.src ?? remote,
+      dst: remote,
+      protocol: "udp",
+      port,
+      dev: answer.dev,
+    })
   ) {
     return "fails";
   }
@@ -264,43 +247,4 @@ function outer(one: Walk, vtep: TraceLink, remote: Ip, peer: TracePeer | undefin
     ...(peer === undefined ? {} : { entry: `lease of ${peer.subnet}` }),
   });
   return "leaves";
-}
-
-/** The outer packet is one of this node's own: it passes output and postrouting. */
-function outerRules(
-  one: Walk,
-  { src, dst, port, dev }: {
-    readonly src: Ip;
-    readonly dst: Ip;
-    readonly port: number;
-    readonly dev: string;
-  },
-): boolean {
-  const { tables, addresses } = one.world;
-  if (typeof tables === "string") return true;
-  const packet = { src, dst, protocol: "udp", dport: port, mark: 0 };
-  const around = { oif: dev, isLocal: (ip: Ip) => addresses.has(ip), take: 0 };
-  for (const hook of ["output", "postrouting"] as const) {
-    const result = runHook(tables, hook, packet, around);
-    if (result.verdict === "accept") {
-      if (result.maybe.length > 0) {
-        one.add({
-          step: `outer-${hook}`,
-          at: hook,
-          what: "no other rule acts",
-          maybe: result.maybe,
-        });
-      }
-      continue;
-    }
-    const [hop, fault] = dropped(`outer-${hook}`, result);
-    one.fail({ ...hop, what: `the outer packet, to UDP port ${port}, is dropped here` }, {
-      ...fault,
-      id: "udp-blocked",
-      short: "UDP blocked",
-      fix: `let packets to UDP port ${port} of the other nodes pass:`,
-    });
-    return false;
-  }
-  return true;
 }

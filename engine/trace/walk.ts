@@ -6,6 +6,7 @@
  * pod → veth → bridge → prerouting (DNAT) → route → forward → postrouting (masquerade)
  *     → bridge → pod          to a pod of this node
  *     → VTEP → neighbour → FDB → outer packet → uplink    to a pod of another
+ *     → tunnel → WireGuard's peer or the gateway → outer packet → uplink    with other backends
  *     → uplink                to anywhere else
  * ```
  *
@@ -17,7 +18,8 @@ import { type HookResult, runHook, type TracePacket } from "./evaluate.ts";
 import type { RouteAnswer } from "./lookup.ts";
 import type { Encapsulated } from "./marked.ts";
 import { deliver } from "./deliver.ts";
-import { leave, peerOf } from "./overlay_hops.ts";
+import { peerOf } from "./outer.ts";
+import { leave } from "./overlay_hops.ts";
 import type { Hook } from "./rules.ts";
 import { dropped, ends, routeText, ruleText } from "./words.ts";
 import type { Ending, Hop, HopFault, Trace, TracePod, TraceWorld } from "./world.ts";

@@ -5,8 +5,10 @@
  * @module
  */
 
+import type { WireguardPeerFact } from "../fact.ts";
 import type { Cidr, Ip } from "../ip.ts";
 import type { Mac } from "../mac.ts";
+import type { Tunnel } from "../tunnel.ts";
 import type { PlacedRule, TracePacket } from "./evaluate.ts";
 import type { RouteAnswer, RouteQuestion } from "./lookup.ts";
 import type { Encapsulated } from "./marked.ts";
@@ -30,6 +32,8 @@ export interface TraceLink {
     readonly local?: Ip;
     readonly underlay?: string;
   };
+  /** The overlay device of another backend. */
+  readonly tunnel?: Tunnel;
 }
 
 /** A pod of this node. */
@@ -66,6 +70,10 @@ export interface TraceWorld {
   readonly lookUp: (netns: string | undefined, question: RouteQuestion) => RouteAnswer;
   readonly neighbour: (dev: string, ip: Ip) => Mac | undefined;
   readonly fdb: (dev: string, mac: Mac) => readonly Ip[];
+  /** The peers of WireGuard links; a text says why they could not be read. */
+  readonly wireguard: readonly WireguardPeerFact[] | string;
+  /** The port to which backend udp sends, where it is known. */
+  readonly udpPort?: number;
   /** Below `/proc/sys/`. */
   readonly sysctl: (key: string) => string | undefined;
   /** Everybody's rules; a text says why they could not be read. */

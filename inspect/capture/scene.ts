@@ -77,8 +77,8 @@ export async function lookAround(context: InspectContext, flags: CaptureFlags): 
       ...(subnet && { subnet }),
     })),
     bridges: [...plugged],
-    vteps: overlay.vteps.length > 0
-      ? overlay.vteps.map(({ name }) => name)
+    vteps: overlay.vteps.length + overlay.tunnels.length > 0
+      ? [...overlay.vteps, ...overlay.tunnels].map(({ name }) => name)
       : vxlans.map(({ name }) => name),
     uplinks: uplinks.length > 0 ? uplinks : defaultDevices(overlay),
     ports: [...new Set(vxlans.map(({ port }) => port))].filter((port) => port > 0),

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { tunnelCommands } from "../../engine/tunnel.ts";
 import type { InspectContext } from "../context.ts";
 import { knowledgeCommands, knowledgePaths } from "../knowledge.ts";
 import { judgeSubnet } from "../judge_subnet.ts";
@@ -103,6 +104,7 @@ function commandsOf({ overlay, confDir, networksDir }: NodeView): string[] {
     "ip address show",
     "ip route show",
     ...devices.flatMap((name) => [`ip neighbour show dev ${name}`, `bridge fdb show dev ${name}`]),
+    ...tunnelCommands(overlay.tunnels),
     ...TABLES.map((table) => `nft list table ${table}`),
     `ls ${confDir}`,
     `ls ${networksDir}`,

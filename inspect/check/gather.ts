@@ -9,7 +9,7 @@ import { messageOf, OpError } from "../../engine/errors.ts";
 import type { Fact } from "../../engine/fact.ts";
 import { familyOf, type Ip, parseIp } from "../../engine/ip.ts";
 import type { InspectContext, Reader } from "../context.ts";
-import { readSubnetFile } from "../gather.ts";
+import { readKeys, readSubnetFile } from "../gather.ts";
 import { know, type Knowledge } from "../knowledge.ts";
 import { type Overlay, overlayOf, vtepsOf } from "../overlay.ts";
 import type { CheckFlags } from "./flags.ts";
@@ -23,12 +23,12 @@ export async function gatherNode(context: InspectContext, flags: CheckFlags): Pr
   const file = readSubnetFile(context, flags.subnetFile);
   const knowledge = await know(context, flags);
   const configs = readConfigs(context, flags.confDir);
-  const features = await tryFeatures(context);
+  const features = await tryFeatures(context, knowledge.leases?.conf.backend.type);
   using kernel = await context.open();
   const facts = kernel.read({ links: "all", addresses: "all", routes: true });
   const devices = vtepsOf(facts).map(({ name }) => name);
   facts.push(...kernel.read({ neighbours: devices, fdb: devices }));
-  const overlay = overlayOf(file, facts);
+  const overlay = overlayOf(file, facts, readKeys(context, kernel, facts));
   const found = { overlay, known: knowledge };
   const coming = arrivals(found);
   return {
@@ -64,14 +64,17 @@ function known<T>(read: () => T): Known<T> {
   }
 }
 
-async function tryFeatures(context: InspectContext): Promise<NodeView["features"]> {
+async function tryFeatures(
+  context: InspectContext,
+  backend: string | undefined,
+): Promise<NodeView["features"]> {
   const tools = await context.checkTools();
-  return known(() => tools.features());
+  return known(() => tools.features(backend));
 }
 
 function isInstalled(overlay: Overlay, configs: NodeView["configs"]): boolean {
   const files = configs.kind === "known" ? configs.value : [];
-  return overlay.file.kind !== "missing" || overlay.vteps.length > 0 ||
+  return overlay.file.kind !== "missing" || overlay.vteps.length + overlay.tunnels.length > 0 ||
     files.some(({ text }) => {
       const network = readNetwork(text);
       return typeof network !== "string" && network.types.includes("flannel");

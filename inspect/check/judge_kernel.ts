@@ -33,6 +33,8 @@ export function judgeKernel(view: NodeView): Verdict {
 
 const USES: Readonly<Record<string, string>> = {
   vxlan: "packets to other nodes' pods cannot be encapsulated",
+  wireguard: "packets to other nodes' pods cannot be encapsulated",
+  ipip: "packets to other nodes' pods cannot be encapsulated",
   bridge: "pods have nothing to be plugged into",
   veth: "pods cannot have an interface",
   nft: "masquerade and forwarding rules cannot be made",
@@ -151,7 +153,9 @@ export function arrivals({ overlay, known }: Pick<NodeView, "overlay" | "known">
     overlay.vteps.find((vtep) => vtep.family === family && !vtep.foreign);
   for (const peer of joinPeers(overlay)) {
     const vtep = overlay.vteps.find(({ name }) => name === peer.device);
-    add(vtep?.underlay ?? peer.device, peer.publicIp, "the outer packets of a node");
+    const inTunnel = overlay.tunnels.some(({ name }) => name === peer.device);
+    const outer = inTunnel ? known.daemon?.uplink?.name : vtep?.underlay ?? peer.device;
+    add(outer, peer.publicIp, "the outer packets of a node");
     if (peer.subnet !== undefined) add(peer.device, addressOf(peer.subnet), "pods of a node");
   }
   if (known.leases !== undefined) {

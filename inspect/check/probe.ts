@@ -65,9 +65,10 @@ function targets(
     if (subnet === undefined) return [];
     const family = familyOf(subnet);
     const vtep = overlay.vteps.find(({ name }) => name === peer.device);
-    const mtu = vtep?.mtu ?? (file.kind === "read" ? file.env.mtu : undefined);
-    // Without a VTEP the base address of the subnet is nobody's.
-    const to = vtep === undefined ? publicIp : addressOf(subnet);
+    const tunnel = overlay.tunnels.find(({ name }) => name === peer.device);
+    const mtu = vtep?.mtu ?? tunnel?.mtu ?? (file.kind === "read" ? file.env.mtu : undefined);
+    // Without an overlay device the base address of the subnet is nobody's.
+    const to = vtep === undefined && tunnel === undefined ? publicIp : addressOf(subnet);
     if (to === undefined || mtu === undefined) return [];
     return [{
       name: nameOfPeer(peer),

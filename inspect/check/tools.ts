@@ -12,8 +12,13 @@ import type { Feature } from "./view.ts";
 
 /** See the module. All but `features` send packets, and are used with `--probe` only. */
 export interface CheckTools {
-  /** Makes a link of each kind and a rule in a namespace of their own. @throws {OpError} */
-  features(): readonly Feature[];
+  /**
+   * Makes a link of each kind and a rule in a namespace of their own.
+   *
+   * @param backend the network's, where it is known: its links are tried too.
+   * @throws {OpError}
+   */
+  features(backend: string | undefined): readonly Feature[];
   /**
    * Sends echo requests, each up to three times.
    *

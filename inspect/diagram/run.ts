@@ -4,6 +4,7 @@
  * @module
  */
 
+import { tunnelCommands } from "../../engine/tunnel.ts";
 import { drawMermaid } from "../../engine/diagram/mermaid.ts";
 import { type Diagram, diagramOf, shorten } from "../../engine/diagram/picture.ts";
 import { drawSvg } from "../../engine/diagram/svg.ts";
@@ -86,6 +87,7 @@ async function draw(
           `ip neighbour show dev ${name}`,
           `bridge fdb show dev ${name}`,
         ]),
+        ...tunnelCommands(overlay.tunnels),
         ...knowledgeCommands(flags, known),
       ],
       notes: [...known.notes, ...sources.notes, ...notes],

@@ -6,6 +6,7 @@
 
 import type { Scene } from "../../engine/diagram/picture.ts";
 import { networkOf } from "../../engine/ip.ts";
+import { type Tunnel, wrapping } from "../../engine/tunnel.ts";
 import type { Finding } from "../finding.ts";
 import { joinPeers } from "../join_peers.ts";
 import { judgePeers, nameOfPeer } from "../judge_peers.ts";
@@ -37,7 +38,7 @@ export function sceneOf(
   pods: readonly JudgedPod[],
   devices: readonly Finding[],
 ): Scene {
-  const { facts, bridge, vteps, subnets, file } = overlay;
+  const { facts, bridge, vteps, tunnels, subnets, file } = overlay;
   const ours = vteps.filter(({ foreign }) => !foreign);
   const uplink = uplinkOf(overlay, known, ours);
   const node = known.leases?.own.node;
@@ -56,13 +57,21 @@ export function sceneOf(
         lines: ["bridge, the pods' gateway", ...addressLines(overlay, bridge.name)],
       },
     }),
-    overlays: ours.map((vtep) => ({
-      name: vtep.name,
-      lines: [`VXLAN, VNI ${vtep.vni}`, ...addressLines(overlay, vtep.name), vtep.mac ?? ""]
-        .filter((line) => line !== ""),
-      wraps: `as VXLAN in UDP, port ${vtep.port}`,
-      ok: !devices.some(({ subject }) => subject === vtep.name),
-    })),
+    overlays: [
+      ...ours.map((vtep) => ({
+        name: vtep.name,
+        lines: [`VXLAN, VNI ${vtep.vni}`, ...addressLines(overlay, vtep.name), vtep.mac ?? ""]
+          .filter((line) => line !== ""),
+        wraps: `as VXLAN in UDP, port ${vtep.port}`,
+        ok: !devices.some(({ subject }) => subject === vtep.name),
+      })),
+      ...tunnels.map((tunnel) => ({
+        name: tunnel.name,
+        lines: [...addressLines(overlay, tunnel.name), ...keyLine(tunnel)],
+        wraps: wrapping(tunnel),
+        ok: tunnel.up,
+      })),
+    ],
     ...(uplink === undefined ? {} : {
       uplink: {
         name: uplink,
@@ -83,11 +92,15 @@ export function sceneOf(
         ...(peer.subnet === undefined ? [] : [`pods in ${peer.subnet}`]),
         ...(peer.mac === undefined ? [] : [peer.mac]),
       ],
-      ...(peer.mode === "vxlan" ? { by: peer.device } : {}),
+      ...(peer.mode === "direct" ? {} : { by: peer.device }),
       ok: findings.length === 0,
     })),
     masquerade: known.daemon?.masquerade ?? (file.kind === "read" && file.env.ipMasq),
   };
+}
+
+function keyLine({ set }: Tunnel): string[] {
+  return set === undefined ? [] : [`public key ${set.publicKey}`];
 }
 
 function uplinkOf(

@@ -13,6 +13,7 @@ import { judgePeers, nameOfPeer } from "../judge_peers.ts";
 import { judgeSubnet } from "../judge_subnet.ts";
 import { judgeWanted, type KnownPeer, withoutLeases } from "../judge_wanted.ts";
 import { addressesOf, DEFAULTS, linkOf, OVERHEAD, type Overlay, type Vtep } from "../overlay.ts";
+import { TUNNEL_HEADERS, wrapping } from "../../engine/tunnel.ts";
 import { compareWanted } from "../wanted.ts";
 import { daemonRows } from "./judge_daemon.ts";
 import { info, row, type StatusRow, type StatusView, unknown } from "./view.ts";
@@ -29,7 +30,7 @@ export function statusRows(view: StatusView): StatusRow[] {
     daemon.daemon,
     row("subnet", subnetWords(overlay), others),
     info("backend", backendWords(view)),
-    mtuRow(overlay, mtu),
+    mtuRow(view, mtu),
     ...deviceRows(overlay, devices),
     peersRow(view, devices),
     daemon.store,
@@ -86,34 +87,55 @@ function backendWords({ overlay, known }: StatusView): string {
     return `${type ?? "vxlan"}, VNI ${vtep.vni}, UDP port ${vtep.port}` +
       (vtep.underlay === undefined ? "" : `, over ${vtep.underlay}`);
   }
+  const [tunnel] = overlay.tunnels;
+  if (tunnel !== undefined) return `${type ?? tunnel.kind}: ${wrapping(tunnel)}`;
   return type ?? "unknown: no overlay device, and nobody to ask";
 }
 
 const HEADERS = { 4: "IPv4 20", 6: "IPv6 40" } as const;
 
 /** The sum that users do on paper, with this node's numbers. */
-function mtuRow(overlay: Overlay, findings: readonly Finding[]): StatusRow {
+function mtuRow(view: StatusView, findings: readonly Finding[]): StatusRow {
+  const { overlay } = view;
+  const uplink = uplinkOf(view);
   const pods = overlay.file.kind === "read" ? overlay.file.env.mtu : undefined;
-  const sums = overlay.vteps.filter(({ foreign }) => !foreign).map((vtep) => sum(overlay, vtep));
+  const sums = [
+    ...overlay.vteps.filter(({ foreign }) => !foreign).map((vtep) =>
+      sum(overlay, vtep, {
+        bytes: OVERHEAD[vtep.family],
+        text: `${HEADERS[vtep.family]} + UDP 8 + VXLAN 8 + Ethernet 14`,
+      })
+    ),
+    ...overlay.tunnels.map(({ name, kind, mtu }) =>
+      sum(overlay, {
+        name,
+        ...(mtu === undefined ? {} : { mtu }),
+        ...(uplink === undefined ? {} : { underlay: uplink }),
+      }, TUNNEL_HEADERS[kind])
+    ),
+  ];
   const parts = [...sums, ...(pods === undefined ? [] : [`pods ${pods}`])];
   if (parts.length === 0) return unknown("mtu", "no overlay device, and no subnet file");
   return row("mtu", parts.join("; "), findings);
 }
 
-function sum({ facts }: Overlay, { name, family, underlay, mtu }: Vtep): string {
+function sum(
+  { facts }: Overlay,
+  { name, underlay, mtu }: Pick<Vtep, "name" | "underlay" | "mtu">,
+  headers: { readonly bytes: number; readonly text: string },
+): string {
   const below = underlay === undefined ? undefined : linkOf(facts, underlay)?.mtu;
   const is = `${name} ${mtu ?? "unknown"}`;
   if (below === undefined) return is;
-  const parts = `${HEADERS[family]} + UDP 8 + VXLAN 8 + Ethernet 14`;
-  return `${underlay} ${below} - ${OVERHEAD[family]} (${parts}) = ${
-    below - OVERHEAD[family]
+  return `${underlay} ${below} - ${headers.bytes} (${headers.text}) = ${
+    below - headers.bytes
   }; ${is}`;
 }
 
 function deviceRows(overlay: Overlay, devices: readonly Finding[]): StatusRow[] {
-  const { facts, bridge, vteps } = overlay;
-  const seen = new Set(vteps.map(({ name }) => name));
-  const rows = vteps.map(({ name, up, mac, local, foreign }) =>
+  const { facts, bridge, vteps, tunnels } = overlay;
+  const seen = new Set([...vteps, ...tunnels].map(({ name }) => name));
+  const ofVteps = vteps.map(({ name, up, mac, local, foreign }) =>
     row(
       "device",
       [
@@ -126,6 +148,19 @@ function deviceRows(overlay: Overlay, devices: readonly Finding[]): StatusRow[] 
       devices.filter(({ subject }) => subject === name),
     )
   );
+  const ofTunnels = tunnels.map(({ name, up, local, set }) =>
+    row(
+      "device",
+      [
+        `${name} ${up ? "up" : "down"}`,
+        ...([4, 6] as const).flatMap((family) => addressesOf(facts, name, family)),
+        ...(local === undefined ? [] : [`from ${local}`]),
+        ...(set === undefined ? [] : [`UDP port ${set.port}`, `public key ${set.publicKey}`]),
+      ].join(", "),
+      devices.filter(({ subject }) => subject === name),
+    )
+  );
+  const rows = [...ofVteps, ...ofTunnels];
   const missing = devices.filter(({ subject }) => !seen.has(subject));
   if (missing.length > 0) rows.push(row("device", "a VTEP is missing", missing));
   if (bridge === undefined) return [...rows, info("device", "no bridge yet: no pod has come")];
@@ -165,7 +200,18 @@ function peersRow(view: StatusView, devices: readonly Finding[]): StatusRow {
   const subnets = `${
     wanted.length - bad.length
   } of ${wanted.length} subnets of other nodes reached`;
-  return row("peers", `${subnets}, ${judged}${broken}`, findings);
+  return row("peers", `${subnets}, ${judged}${broken}${handshakes(peers)}`, findings);
+}
+
+/** With whom a WireGuard link has keys: the tables alone do not tell that anybody answers. */
+function handshakes(peers: readonly KnownPeer[]): string {
+  const all = peers.flatMap(({ peer, lease }) => peer.wireguard ? [{ ...peer, lease }] : []);
+  const without = all.filter(({ wireguard }) => wireguard?.traffic?.handshake === undefined);
+  if (all.length === 0) return "";
+  if (without.length === 0) return "; handshakes with all of them";
+  const names = without.slice(0, 3).map((peer) => peer.lease?.lease.node ?? nameOfPeer(peer));
+  const more = without.length > 3 ? ` and ${without.length - 3} more` : "";
+  return `; no handshake yet with ${names.join(", ")}${more}`;
 }
 
 function rulesRow({ overlay, known, rules }: StatusView): StatusRow {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { tunnelJson } from "../render_peers.ts";
 import { formatNetConf, withoutSecrets } from "../../engine/net_conf.ts";
 import { leaseSubnets } from "../../engine/lease.ts";
 import { table, type TableOptions } from "../style.ts";
@@ -59,6 +60,7 @@ export function statusJson(
       local: local ?? null,
       underlay: underlay ?? null,
     })),
+    tunnels: overlay.tunnels.map(tunnelJson),
     daemon: daemon === undefined ? null : {
       version: daemon.version,
       started: iso(daemon.started),

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { tunnelCommands } from "../../engine/tunnel.ts";
 import { readRules } from "../check/gather.ts";
 import type { InspectContext } from "../context.ts";
 import type { WatchFlags } from "../flags.ts";
@@ -54,6 +55,7 @@ async function report(context: InspectContext, flags: WatchFlags): Promise<Repor
         `ip neighbour show dev ${name}`,
         `bridge fdb show dev ${name}`,
       ]),
+      ...tunnelCommands(overlay.tunnels),
       "nft list ruleset",
       ...knowledgeCommands(flags, known),
     ],

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { tunnelCommands } from "../../engine/tunnel.ts";
 import { familyOf, networkOf } from "../../engine/ip.ts";
 import type { TracePacket } from "../../engine/trace/evaluate.ts";
 import type { MarkedPacket } from "../../engine/trace/marked.ts";
@@ -192,6 +193,7 @@ async function look(
     known,
     tables,
     lookUp: (netns, asked) => tools.lookUp(netns, asked),
+    keysRead: overlay.keysRead,
   });
   return {
     names: { world, pods, services: typeof tables === "string" ? [] : servicePorts(tables) },
@@ -210,12 +212,13 @@ function nodeName(told: string | undefined): string {
   return told ?? "this node";
 }
 
-function commandsOf({ vteps }: Overlay, src: string, dst: string): string[] {
+function commandsOf({ vteps, tunnels }: Overlay, src: string, dst: string): string[] {
   return [
     `ip route get ${dst} from ${src} iif cni0`,
     ...vteps.flatMap((
       { name },
     ) => [`ip neighbour show dev ${name}`, `bridge fdb show dev ${name}`]),
+    ...tunnelCommands(tunnels),
     "nft list ruleset",
     "iptables-save",
   ];

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { udpPort } from "../../engine/backend/udp.ts";
 import { makeBackend } from "../../engine/backend/registry.ts";
 import { OpError } from "../../engine/errors.ts";
 import type { Fact } from "../../engine/fact.ts";
@@ -12,6 +13,7 @@ import { leaseSubnets } from "../../engine/lease.ts";
 import type { Mac } from "../../engine/mac.ts";
 import type { TraceTable } from "../../engine/trace/rules.ts";
 import type { TraceLink, TracePeer, TracePod, TraceWorld } from "../../engine/trace/world.ts";
+import { tunnelsOf } from "../../engine/tunnel.ts";
 import type { Knowledge } from "../knowledge.ts";
 import { nameOfPod, type Pod } from "../pods/join.ts";
 
@@ -23,10 +25,13 @@ export interface Read {
   readonly known: Knowledge;
   readonly tables: readonly TraceTable[] | string;
   readonly lookUp: TraceWorld["lookUp"];
+  /** The kernel told the keys and peers of WireGuard links. */
+  readonly keysRead: boolean;
 }
 
 /** Puts it together. */
-export function worldOf({ node, facts, pods, known, tables, lookUp }: Read): TraceWorld {
+export function worldOf({ node, facts, pods, known, tables, lookUp, keysRead }: Read): TraceWorld {
+  const port = known.leases?.conf.backend.type === "udp" ? udpPort(known.leases.conf) : undefined;
   const addresses = new Map<Ip, string>();
   const neighbours = new Map<string, Mac>();
   const fdb = new Map<string, Ip[]>();
@@ -47,6 +52,10 @@ export function worldOf({ node, facts, pods, known, tables, lookUp }: Read): Tra
     lookUp,
     neighbour: (dev, ip) => neighbours.get(`${dev} ${ip}`),
     fdb: (dev, mac) => fdb.get(`${dev} ${mac}`) ?? [],
+    wireguard: keysRead
+      ? facts.filter((fact) => fact.kind === "wireguard-peer")
+      : "WireGuard tells its peers to root alone",
+    ...(port === undefined ? {} : { udpPort: port }),
     sysctl: (key) => sysctls.get(key),
     tables,
     pods: pods.map(podOf),
@@ -56,6 +65,7 @@ export function worldOf({ node, facts, pods, known, tables, lookUp }: Read): Tra
 
 function linksOf(facts: readonly Fact[]): Map<string, TraceLink> {
   const up = new Set(facts.flatMap((fact) => fact.kind === "up" && fact.up ? [fact.dev] : []));
+  const tunnels = new Map(tunnelsOf(facts).map((tunnel) => [tunnel.name, tunnel]));
   const ports = new Map(facts.flatMap((fact) => fact.kind === "port" ? [[fact.dev, fact]] : []));
   return new Map(facts.flatMap((fact): [string, TraceLink][] => {
     if (fact.kind !== "link") return [];
@@ -73,6 +83,7 @@ function linksOf(facts: readonly Fact[]): Map<string, TraceLink> {
         isolated: port.isolated === true,
       }),
       ...(driver.kind === "vxlan" ? { vxlan: driver } : {}),
+      ...(tunnels.has(name) ? { tunnel: tunnels.get(name)! } : {}),
     }]];
   }));
 }

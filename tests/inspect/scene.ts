@@ -224,7 +224,9 @@ export interface Scene {
 }
 
 const QUIET: CheckTools = {
-  features: () => ["vxlan", "bridge", "veth", "nft"].map((name) => ({ name })),
+  features: (backend) =>
+    ["vxlan", "bridge", "veth", ...(backend === "wireguard" ? [backend] : []), "nft"]
+      .map((name) => ({ name })),
   echoes: (all) => Promise.resolve(all.map(() => "silent")),
   nonce: () => parseNonce("00112233445566778899aabbccddeeff"),
   sendProbe: () => {},
@@ -377,6 +379,9 @@ function isIn(scope: Scope, fact: Fact): boolean {
       return lists(scope.neighbours, fact.dev);
     case "fdb":
       return lists(scope.fdb, fact.dev);
+    case "wireguard":
+    case "wireguard-peer":
+      return lists(scope.wireguard, fact.dev);
     case "sysctl":
       return lists(scope.sysctls, fact.key);
     case "rules":
