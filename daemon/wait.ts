@@ -104,6 +104,67 @@ export class Mark {
   }
 }
 
+/** Others of this thread wait no longer than this for work that comes in steps, ms. */
+const SLICE = 10;
+
+/** Does work that comes in many small steps, and lets others have their turn now and then. */
+export async function breathing<T>(steps: Iterator<void, T>): Promise<T> {
+  for (let began = performance.now();;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    if (performance.now() - began < SLICE) continue;
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    began = performance.now();
+  }
+}
+
+/**
+ * Work of which one run follows the other, and that always looks at everything: who asks while it
+ * runs gets the run behind it, together with all who ask meanwhile.
+ */
+export class Turns {
+  readonly #work: () => Promise<void>;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor(work: () => Promise<void>) {
+    this.#work = work;
+  }
+
+  /** A run is under way. */
+  get busy(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Resolves at the end of a run that begins after this call. @throws what the run throws */
+  run(): Promise<void> {
+    if (this.#running === undefined) return this.#start();
+    return this.#next ??= this.#running.then(() => {}, () => {}).then(() => {
+      this.#next = undefined;
+      return this.#start();
+    });
+  }
+
+  /** Resolves when no run is under way or due. */
+  async idle(): Promise<void> {
+    for (let last = this.#last(); last !== undefined; last = this.#last()) {
+      await last.catch(() => {});
+    }
+  }
+
+  #last(): Promise<void> | undefined {
+    return this.#next ?? this.#running;
+  }
+
+  #start(): Promise<void> {
+    const run = this.#work().finally(() => {
+      if (this.#running === run) this.#running = undefined;
+    });
+    this.#running = run;
+    return run;
+  }
+}
+
 /** Something that happens again and again, and that any number of loops wait for. */
 export class Pulse {
   readonly #waiting = new Set<() => void>();

@@ -12,6 +12,8 @@ import { Kept } from "./kept.ts";
 import { type FunctionTable, openLibrary } from "./library.ts";
 import { MemoryFile } from "./memory_file.ts";
 
+const LIBRARY = "libnftables.so.1";
+
 /** nftables/libnftables.h. */
 const SYMBOLS = {
   // struct nft_ctx *nft_ctx_new(uint32_t flags) — freed by nft_ctx_free
@@ -31,6 +33,11 @@ const SYMBOLS = {
   // int nft_run_cmd_from_buffer(struct nft_ctx *, const char *) — 0 for success
   nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
 } as const satisfies FunctionTable;
+
+/** The same on a thread of Deno's pool: for texts that take long, in a process that has other work. */
+const OFF_THREAD = {
+  nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32", nonblocking: true },
+} as const satisfies Deno.ForeignLibraryInterface;
 
 type Libnftables = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
@@ -79,10 +86,20 @@ export function keepNftContext(): void {
 }
 
 let opened: Libnftables | undefined;
+let openedOff: Deno.DynamicLibrary<typeof OFF_THREAD>["symbols"] | undefined;
+
+/**
+ * What runs a transaction without holding up the calling thread, opened on first use.
+ *
+ * @throws when the library is missing.
+ */
+export function nftOffThread(): Deno.DynamicLibrary<typeof OFF_THREAD>["symbols"] {
+  return openedOff ??= Deno.dlopen(LIBRARY, OFF_THREAD).symbols;
+}
 
 function library(): Libnftables | undefined {
   try {
-    return opened ??= openLibrary("libnftables.so.1", SYMBOLS);
+    return opened ??= openLibrary(LIBRARY, SYMBOLS);
   } catch {
     return undefined;
   }
@@ -101,7 +118,7 @@ export class NftContext implements Disposable {
     const symbols = library();
     if (symbols === undefined) {
       const advice = "Install the package libnftables1";
-      throw new OpError("load", "libnftables.so.1", { code: ErrorCode.program, advice });
+      throw new OpError("load", LIBRARY, { code: ErrorCode.program, advice });
     }
     this.#nft = symbols;
     this.#context = symbols.nft_ctx_new(0);
@@ -109,11 +126,26 @@ export class NftContext implements Disposable {
 
   /** Runs commands as one transaction. */
   run(commands: string, detail?: NftDetail): Ran {
+    this.#prepare(detail);
+    return this.#ran(this.#nft.nft_run_cmd_from_buffer(this.#context, cString(commands)) === 0);
+  }
+
+  /** The same on another thread. Nothing else may be asked of this context meanwhile. */
+  async runSlow(commands: string): Promise<Ran> {
+    const { nft_run_cmd_from_buffer } = nftOffThread();
+    this.#prepare();
+    return this.#ran(await nft_run_cmd_from_buffer(this.#context, cString(commands)) === 0);
+  }
+
+  #prepare(detail?: NftDetail): void {
     const [nft, context] = [this.#nft, this.#context];
     nft.nft_ctx_output_set_flags(context, STATELESS | (detail === "handles" ? HANDLE : 0));
     nft.nft_ctx_buffer_output(context);
     nft.nft_ctx_buffer_error(context);
-    const ok = nft.nft_run_cmd_from_buffer(context, cString(commands)) === 0;
+  }
+
+  #ran(ok: boolean): Ran {
+    const [nft, context] = [this.#nft, this.#context];
     const read = (at: Deno.PointerValue): string =>
       at === null ? "" : Deno.UnsafePointerView.getCString(at);
     return {
@@ -154,15 +186,24 @@ export function nft(
   run: NftRunner = nftRunner(),
   detail?: NftDetail,
 ): string {
-  const { ok, output, error } = run(commands, detail);
+  return outputOf(run(commands, detail));
+}
+
+/** What a transaction printed. @throws {OpError} with nft's own words, when it was refused */
+export function outputOf({ ok, output, error }: Ran): string {
   if (ok) return output;
   throw new OpError("apply", "nft rules", { code: ErrorCode.kernel, kernel: error.trim() });
 }
 
 /** One table as `nft -s list table` prints it, or empty when there is none. */
 export function listTable(table: string, run?: NftRunner, detail?: NftDetail): string {
+  return listings(`list table ${table}\n`, run, detail);
+}
+
+/** What a question prints; empty when what is asked for is not there. @throws {OpError} */
+export function listings(question: string, run?: NftRunner, detail?: NftDetail): string {
   try {
-    return nft(`list table ${table}\n`, run, detail);
+    return nft(question, run, detail);
   } catch (e) {
     if (e instanceof OpError && /No such file or directory/.test(e.kernel ?? "")) return "";
     throw e;

@@ -59,13 +59,13 @@ export class NftEvents implements Disposable {
    * Does something unheard. The socket stays: when one of netfilter's is closed, the kernel waits
    * until all that was deleted is gone (a grace period, some 16 ms).
    */
-  unheard(work: () => void): void {
+  async unheard<T>(work: () => Promise<T>): Promise<T> {
     this.drain();
     const group = new Uint8Array(Uint32Array.of(NFNLGRP_NFTABLES).buffer);
     const { setsockopt } = this.#c.symbols;
     setsockopt(this.#socket.fd, SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, group, group.length);
     try {
-      work();
+      return await work();
     } finally {
       this.#socket.join(NFNLGRP_NFTABLES);
     }

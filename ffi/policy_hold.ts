@@ -9,8 +9,8 @@ import { familyOf, type Ip } from "../engine/ip.ts";
 import { UNKNOWN_CHAIN } from "../engine/policy/compile.ts";
 import { holdCommands, readMaps } from "../engine/policy/held.ts";
 import { wholeText } from "../engine/policy/render.ts";
-import { tableOf } from "../engine/policy/table.ts";
-import { listTable, nft } from "./nft.ts";
+import { MAP_NAMES, tableOf } from "../engine/policy/table.ts";
+import { listings, nft } from "./nft.ts";
 
 /**
  * Holds them in the table that stands; where there is none, in a new one that holds nothing else.
@@ -19,11 +19,19 @@ import { listTable, nft } from "./nft.ts";
  * @throws {OpError} nothing is held then.
  */
 export function holdAddresses(table: string, ips: readonly Ip[]): void {
-  const listing = listTable(table);
+  const listing = listMaps(table);
   if (listing !== "") return void nft(holdCommands(table, ips, readMaps(listing).present));
   const held = (family: 4 | 6): Map<Ip, string> =>
     new Map(ips.filter((ip) => familyOf(ip) === family).map((ip) => [ip, UNKNOWN_CHAIN]));
   const maps = { from4: held(4), from6: held(6), to4: held(4), to6: held(6) };
   const options = { table, ping: false };
   nft(wholeText({ ...tableOf(maps, [], []), options, generation: 1 }));
+}
+
+/**
+ * The maps alone: the sets may hold a million addresses. Empty when there is no table. nft 1.0.6 does
+ * not list several in one go.
+ */
+function listMaps(table: string): string {
+  return MAP_NAMES.map((name) => listings(`list map ${table} ${name}\n`)).join("");
 }

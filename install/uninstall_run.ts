@@ -5,7 +5,7 @@
  */
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
-import { MARK_MASK } from "../engine/policy/render.ts";
+import { MARK_MASK } from "../engine/policy/frame.ts";
 import { policyTable } from "../engine/policy/table.ts";
 import { parseListing } from "../engine/rules/nft_listing.ts";
 import { Exit, type InstallContext, type NodeKernel } from "./context.ts";

@@ -9,6 +9,7 @@
  */
 
 import { messageOf, OpError } from "../../engine/errors.ts";
+import type { Ip } from "../../engine/ip.ts";
 import { PolicyCompiler } from "../../engine/policy/compile.ts";
 import { keyOf } from "../../engine/policy/model.ts";
 import type { PolicySnapshot } from "../../engine/policy/snapshot.ts";
@@ -18,8 +19,8 @@ import type { Poller } from "../../ffi/poll.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { WatchTimes } from "../kube/list_watch.ts";
 import type { Log } from "../log.ts";
-import { Timers } from "../scope.ts";
-import { Backoff, Pulse } from "../wait.ts";
+import { Ending, Timers } from "../scope.ts";
+import { Backoff, breathing, Pulse, Turns } from "../wait.ts";
 import { bridgeProblem } from "./bridge_netfilter.ts";
 import { ClusterFeeds } from "./cluster.ts";
 import { Enforcer } from "./enforcer.ts";
@@ -68,8 +69,10 @@ export class PolicyAgent {
   readonly #timers = new Timers();
   readonly #retry = new Backoff(RETRY.first, RETRY.cap);
   readonly #synced = new Pulse();
+  readonly #passes = new Turns(() => this.#pass());
   readonly counts = new PolicyCounts();
   #enforcer: Enforcer | undefined;
+  #ending: Ending | undefined;
   #table: PolicyTable = noPolicies();
   #started = false;
   /** Why the kernel does not hold what it should. */
@@ -98,6 +101,8 @@ export class PolicyAgent {
     using timers = this.#timers;
     const { table, ping, poller } = this.#options;
     const touched = (): void => this.#repairSoon();
+    using ending = new Ending(signal);
+    this.#ending = ending;
     using enforcer = new Enforcer({ table, ping, poller, log: this.#log, touched });
     this.#enforcer = enforcer;
     timers.every(TICK, () => {
@@ -105,9 +110,12 @@ export class PolicyAgent {
       this.#sound();
     });
     try {
-      await this.#feeds.run(signal, () => this.#heard(), () => this.#sound());
+      await this.#feeds.run(ending.signal, () => this.#heard(), () => this.#sound());
+      if (!signal.aborted) throw ending.signal.reason;
     } finally {
       this.#enforcer = undefined;
+      // It may work on another thread with what is about to be freed.
+      await this.#passes.idle();
     }
   }
 
@@ -115,7 +123,11 @@ export class PolicyAgent {
   status(): PolicyStatus {
     const { rules, elements } = this.#enforcer?.counts() ?? { rules: 0, elements: 0 };
     const reasons = this.#reasons();
-    const state: PolicyState = reasons.length > 0 ? "degraded" : this.#started ? "on" : "starting";
+    const state: PolicyState = reasons.length > 0
+      ? "degraded"
+      : this.#taken === undefined
+      ? "starting"
+      : "on";
     return {
       state,
       reasons,
@@ -187,17 +199,16 @@ export class PolicyAgent {
 
   /** The kernel has no policy for its addresses, from whoever had them before. */
   #isClean({ ips }: Newcomer): boolean {
-    return this.#newcomers.held.size === 0 &&
+    return !this.#passes.busy && this.#newcomers.held.size === 0 &&
       ips.every((ip) => MAP_NAMES.every((name) => !this.#table.maps[name].has(ip)));
   }
 
   /** Brings newcomers into the kernel. @throws {OpError} */
-  #cover(): void {
-    this.#compile();
-    this.#enforce();
+  #cover(): Promise<void> {
+    return this.#passes.run();
   }
 
-  #hold(newcomer: Newcomer): void {
+  async #hold(newcomer: Newcomer): Promise<void> {
     if (!this.#started && !this.#namespaces.has(newcomer.namespace)) return;
     this.#log.warn("Nothing is allowed for a new pod until its labels are known", {
       pod: keyOf(newcomer),
@@ -205,73 +216,93 @@ export class PolicyAgent {
     });
     this.#newcomers.hold(newcomer.ips);
     this.#options.changed();
-    if (this.#started) this.#cover();
+    if (this.#started) await this.#cover();
     else this.#enforcer?.hold(newcomer.ips);
   }
 
   /** News from the API. */
   #heard(): void {
     this.#since ??= performance.now();
-    if (!this.#feeds.synced) return;
-    this.#compile();
-    if (!this.#started) this.#begin();
-    this.#tryEnforce();
-    this.#namespaces.write(this.#compiler.namespacesWithPolicies(), this.#log);
-    this.#synced.raise();
-    this.#sound();
+    if (this.#feeds.synced) this.#passSoon();
   }
 
-  /** Everything is known for the first time: what stands in the kernel is replaced. */
-  #begin(): void {
-    this.#adopt();
-    this.#started = true;
-    this.#log.info("Enforcing NetworkPolicy", {
-      policies: this.#compiler.policies,
-      isolated: this.#compiler.isolated,
-    });
+  /** A pass for nobody in particular. */
+  #passSoon(): void {
+    this.#ending?.goOn(
+      this.#passes.run().catch((e) => {
+        // It is told already, and tried again.
+        if (!(e instanceof OpError)) throw e;
+      }),
+    );
   }
 
   /**
-   * Addresses that stand in the kernel and that we know nothing of are held: a plugin without us
-   * may have put them there, or they are of pods that the API does not show yet.
+   * Brings all that is known into the kernel.
+   *
+   * @throws {OpError} when the kernel refuses.
    */
-  #adopt(): void {
-    const unknown = [...this.#enforcer?.standing() ?? []].filter((ip) =>
-      this.#compiler.podAt(ip) === undefined && !this.#newcomers.held.has(ip)
-    );
-    if (unknown.length === 0) return;
-    this.#newcomers.hold(unknown);
-    this.#compile();
+  async #pass(): Promise<void> {
+    const enforcer = this.#enforcer;
+    if (enforcer === undefined || !this.#feeds.synced) return;
+    // From now on a newcomer is part of the next pass, whatever this one has seen of it.
+    this.#started = true;
+    await this.#compile();
+    const isFirst = this.#taken === undefined;
+    try {
+      await this.#enforce(enforcer);
+      if (isFirst) {
+        this.#log.info("Enforcing NetworkPolicy", {
+          policies: this.#compiler.policies,
+          isolated: this.#compiler.isolated,
+        });
+      }
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+      this.#refusal = messageOf(e).slice(0, 500);
+      this.#timers.once("retry", this.#retry.next(), () => this.#passSoon());
+      throw e;
+    } finally {
+      this.#namespaces.write(this.#compiler.namespacesWithPolicies(), this.#log);
+      this.#synced.raise();
+      this.#sound();
+    }
   }
 
-  #compile(): void {
+  async #compile(): Promise<void> {
     const { placed, held } = this.#newcomers;
-    this.#compiler.update({ ...this.#feeds.take(), placed, held });
+    await breathing(this.#compiler.steps({ ...this.#feeds.take(), placed, held }));
     this.#newcomers.settle(this.#compiler, this.#options.node);
     const { placed: still, held: stillHeld } = this.#newcomers;
     this.#table = this.#compiler.update({ placed: still, held: stillHeld });
   }
 
-  /** @throws {OpError} */
-  #enforce(): void {
-    this.#enforcer?.apply(this.#table);
+  /**
+   * Addresses that stand in the kernel and that we know nothing of are held: a plugin without us
+   * may have put them there, or they are of pods that the API does not show yet.
+   *
+   * @throws {OpError}
+   */
+  async #enforce(enforcer: Enforcer): Promise<void> {
+    const knows = (ip: Ip): boolean =>
+      this.#compiler.podAt(ip) !== undefined || this.#newcomers.held.has(ip);
+    // What the news up to here was about will be in force; what comes meanwhile is of the next pass.
+    const since = this.#since;
+    this.#since = undefined;
+    try {
+      for (;;) {
+        const strangers = await enforcer.apply(this.#table, knows);
+        if (strangers.length === 0) break;
+        this.#newcomers.hold(strangers);
+        await this.#compile();
+      }
+    } catch (e) {
+      this.#since = since;
+      throw e;
+    }
     this.#refusal = undefined;
     this.#taken = Date.now();
     this.#retry.reset();
-    if (this.#since !== undefined) this.counts.synced((performance.now() - this.#since) / 1000);
-    this.#since = undefined;
-  }
-
-  #tryEnforce(): void {
-    if (!this.#started) return;
-    try {
-      this.#enforce();
-    } catch (e) {
-      if (!(e instanceof OpError)) throw e;
-      this.#refusal = messageOf(e).slice(0, 500);
-      this.#sound();
-      this.#timers.once("retry", this.#retry.next(), () => this.#tryEnforce());
-    }
+    if (since !== undefined) this.counts.synced((performance.now() - since) / 1000);
   }
 
   #repairSoon(): void {
@@ -279,10 +310,7 @@ export class PolicyAgent {
     const wait = Math.max(0, this.#repaired + RESTRAINT - now);
     this.#repaired = now + wait;
     this.counts.repaired();
-    this.#timers.once("repair", wait, () => {
-      if (this.#started) this.#adopt();
-      this.#tryEnforce();
-    });
+    this.#timers.once("repair", wait, () => this.#passSoon());
   }
 
   #reasons(): string[] {

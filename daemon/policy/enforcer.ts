@@ -8,12 +8,14 @@
 
 import { messageOf, OpError } from "../../engine/errors.ts";
 import type { Ip } from "../../engine/ip.ts";
-import { readMaps } from "../../engine/policy/held.ts";
+import { generationOf, MARK_MASK } from "../../engine/policy/frame.ts";
 import {
   deltaText,
-  generationIn,
-  MARK_MASK,
+  elementSteps,
+  emptySetsText,
+  generationText,
   narrows,
+  type Standing,
   wholeText,
 } from "../../engine/policy/render.ts";
 import {
@@ -21,15 +23,20 @@ import {
   LAST_GENERATION,
   MAP_NAMES,
   nextGeneration,
+  type PolicySet,
   type PolicyTable,
   type TableOptions,
 } from "../../engine/policy/table.ts";
 import { Netfilter } from "../../ffi/netfilter.ts";
-import { listTable, nft, NftContext, nftProgram, nftRunner } from "../../ffi/nft.ts";
+import { listTable, nft, NftContext, nftProgram, nftRunner, outputOf } from "../../ffi/nft.ts";
 import { NftEvents } from "../../ffi/nft_events.ts";
+import { SetFlag } from "../../ffi/netlink/nft_sets.ts";
+import { NftTable } from "../../ffi/nft_table.ts";
 import { holdAddresses } from "../../ffi/policy_hold.ts";
 import type { Poller } from "../../ffi/poll.ts";
 import type { Log } from "../log.ts";
+import { breathing } from "../wait.ts";
+import { addressesIn, canFill, changesOf, isSetOf, SetFiller } from "./set_filler.ts";
 
 /** Packets that were dropped, by the chain that did. */
 export type Drops = ReadonlyMap<string, number>;
@@ -42,11 +49,17 @@ export interface EnforcerOptions extends TableOptions {
   readonly touched: () => void;
 }
 
-/** See the module. All of it is synchronous, in the calling thread's network namespace. */
+/** What takes longer is done on another thread, letters of nft's language: some 10 ms. */
+const LONG = 32 << 10;
+/** So many elements of a new set are no trouble for nft. */
+const FEW = 200;
+
+/** See the module. It stays in the network namespace in which it was made. */
 export class Enforcer implements Disposable {
   readonly #options: EnforcerOptions;
   readonly #events: NftEvents;
   readonly #netfilter: Netfilter;
+  readonly #kernel: NftTable;
   /** Kept open: see {@link NftContext}. Undefined where only the program is there. */
   readonly #context: NftContext | undefined;
   readonly #stack: DisposableStack;
@@ -61,6 +74,7 @@ export class Enforcer implements Disposable {
     using undo = new DisposableStack();
     if (nftRunner() !== nftProgram) this.#context = undo.use(new NftContext());
     this.#netfilter = undo.use(new Netfilter());
+    this.#kernel = undo.use(new NftTable(this.name));
     this.#events = undo.use(
       new NftEvents(options.poller, (tables) => {
         if (tables === undefined) this.#drifted("events were lost");
@@ -76,26 +90,19 @@ export class Enforcer implements Disposable {
   }
 
   /**
-   * Makes the kernel hold a table.
+   * Makes the kernel hold a table. One call after the other: await it.
    *
+   * @param knows whether we know whose an address is. Asked only about addresses that stand in the
+   * kernel by somebody else's word, where the table must be written whole.
+   * @returns Addresses that nobody knows: nothing was done, since they would be opened. None: done.
    * @throws {OpError} when even the whole table is refused; what stood before still stands.
    */
-  apply(table: PolicyTable): void {
+  async apply(table: PolicyTable, knows: (ip: Ip) => boolean = () => true): Promise<Ip[]> {
     const have = this.#have;
-    const { table: name, ping } = this.#options;
-    const bump = have === undefined || narrows(have, table);
-    const generation = bump ? nextGeneration(this.#generation) : this.#generation;
-    const want: Enforced = { ...table, options: { table: name, ping }, generation };
     if (have !== undefined) {
-      const delta = deltaText(have, want);
-      if (delta === "") {
-        this.#have = want;
-        return;
-      }
       try {
-        this.#run(delta);
-        this.#commit(want);
-        return;
+        await this.#change(have, table);
+        return [];
       } catch (e) {
         if (!(e instanceof OpError)) throw e;
         this.#options.log.warn("A change of the policy rules was refused; writing them whole", {
@@ -104,8 +111,107 @@ export class Enforcer implements Disposable {
         this.#have = undefined;
       }
     }
-    this.#run(wholeText(want));
+    return await this.#replace(table, knows);
+  }
+
+  #enforced(table: PolicyTable, generation: number): Enforced {
+    const { table: name, ping } = this.#options;
+    return { ...table, options: { table: name, ping }, generation };
+  }
+
+  /** From what was committed to what is wanted. @throws {OpError} */
+  async #change(have: Enforced, table: PolicyTable): Promise<void> {
+    const generation = narrows(have, table) ? nextGeneration(have.generation) : have.generation;
+    const want = this.#enforced(table, generation);
+    const steps = elementSteps(have, want);
+    if (steps === undefined) {
+      await this.#events.unheard(async () => {
+        const isLarge = ([name, set]: readonly [string, PolicySet]): boolean =>
+          !have.sets.has(name) && canFill(name, set) && set.elements.size > FEW;
+        const filled = await this.#fill([...want.sets].filter(isLarge), new Set());
+        await this.#run(deltaText(have, want, filled));
+      });
+    } else if (steps.length > 0) {
+      await this.#events.unheard(async () => {
+        this.#kernel.change(changesOf(steps));
+        // Connections are judged again when the sets are what they should be.
+        await this.#run(generationText(have, want));
+      });
+    } else {
+      this.#have = want;
+      return;
+    }
     this.#commit(want);
+  }
+
+  /** Whole, in place of whatever stands. @throws {OpError} */
+  async #replace(table: PolicyTable, knows: (ip: Ip) => boolean): Promise<Ip[]> {
+    const wanted = new Set(MAP_NAMES.flatMap((name) => [...table.maps[name].keys()]));
+    const strangers = (): Ip[] =>
+      [...this.standing()].filter((ip) => !wanted.has(ip) && !knows(ip));
+    const found = strangers();
+    if (found.length > 0) return found;
+    const want = this.#enforced(table, nextGeneration(this.#generation));
+    const late = await this.#events.unheard(async () => {
+      try {
+        const standing = await this.#prepare(want);
+        // A plugin may have put one there meanwhile.
+        const found = strangers();
+        if (found.length === 0) await this.#run(wholeText(want, standing));
+        return found;
+      } catch (e) {
+        if (!(e instanceof OpError)) throw e;
+        // Something stands there that we do not understand: away with all of it.
+        this.#options.log.warn("The policy rules could not be written over those that stand", {
+          reason: short(messageOf(e)),
+        });
+        await this.#run(wholeText(want));
+        return [];
+      }
+    });
+    if (late.length === 0) this.#commit(want);
+    return late;
+  }
+
+  /** Makes sets and fills them, while the rules that stand are in force. @throws {OpError} */
+  async #prepare(want: Enforced): Promise<Standing> {
+    const heads = this.#kernel.heads().filter(({ flags }) => (flags & SetFlag.ANONYMOUS) === 0);
+    const maps = heads.filter(({ flags }) => (flags & SetFlag.MAP) !== 0);
+    const sets = heads.filter((head) => !maps.includes(head));
+    const usable = new Set(
+      sets.filter((head) => {
+        const set = want.sets.get(head.name);
+        return set !== undefined && isSetOf(head, set);
+      }).map(({ name }) => name),
+    );
+    const names = new Set(heads.map(({ name }) => name));
+    const filled = await this.#fill(
+      [...want.sets].filter(([name, set]) =>
+        canFill(name, set) && (usable.has(name) || !names.has(name))
+      ),
+      usable,
+    );
+    return {
+      chains: this.#kernel.chains(),
+      counters: [...this.#netfilter.counters({ family: "inet", table: this.name }).keys()],
+      maps: maps.map(({ name }) => name),
+      sets: sets.map(({ name }) => name),
+      filled,
+    };
+  }
+
+  /** @returns the sets that hold now what is wanted. @throws {OpError} */
+  async #fill(
+    sets: readonly (readonly [string, PolicySet])[],
+    present: ReadonlySet<string>,
+  ): Promise<ReadonlySet<string>> {
+    if (sets.length === 0) return new Set();
+    const { table, ping } = this.#options;
+    const missing = sets.filter(([name]) => !present.has(name));
+    if (missing.length > 0) await this.#run(emptySetsText({ table, ping }, missing));
+    const filler = new SetFiller(this.#kernel);
+    await breathing(filler.fill(sets, present));
+    return new Set(sets.map(([name]) => name));
   }
 
   /** Looks whether the table stands; for what nobody has told. */
@@ -130,12 +236,14 @@ export class Enforcer implements Disposable {
 
   /**
    * The addresses that the standing table has in its maps, whoever wrote it; its generation counts
-   * on. Reads the whole table.
+   * on.
+   *
+   * @throws {OpError}
    */
   standing(): ReadonlySet<Ip> {
-    const listing = listTable(this.#options.table);
-    this.#generation = generationIn(listing) ?? this.#generation;
-    return readMaps(listing).addresses;
+    const [mark] = this.#kernel.marks("remember");
+    if (mark !== undefined) this.#generation = generationOf(mark) ?? this.#generation;
+    return new Set(MAP_NAMES.flatMap((map) => addressesIn(this.#kernel, map)));
   }
 
   /** How many rules and elements the kernel holds. */
@@ -163,13 +271,13 @@ export class Enforcer implements Disposable {
     return this.#options.table.split(" ")[1] ?? "";
   }
 
-  /** Runs a transaction. */
-  #run(commands: string): void {
+  /** Runs a transaction; a long one on another thread. @throws {OpError} */
+  async #run(commands: string): Promise<void> {
     const context = this.#context;
-    // Of a large table each element would be told.
-    this.#events.unheard(() =>
-      nft(commands, context && ((text, detail) => context.run(text, detail)))
-    );
+    if (commands === "") return;
+    if (context === undefined) nft(commands);
+    else if (commands.length > LONG) outputOf(await context.runSlow(commands));
+    else outputOf(context.run(commands));
   }
 
   #commit(want: Enforced): void {

@@ -96,15 +96,31 @@ export class PolicyCompiler {
   }
 
   /** Takes in what is new. What did not change in the table is the same object as before. */
-  update({ pods, namespaces, policies, placed, held }: ClusterNews): PolicyTable {
+  update(news: ClusterNews): PolicyTable {
+    const steps = this.steps(news);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
+  }
+
+  /**
+   * The same in steps of a millisecond or so, for who has other things to do. What is asked meanwhile
+   * is answered; nothing else may be taken in before the last step.
+   */
+  *steps({ pods, namespaces, policies, placed, held }: ClusterNews): Generator<void, PolicyTable> {
     if (held !== undefined) this.#held = held;
     const moves = this.#views.update(pods ?? new Map(), namespaces ?? new Map(), placed);
-    for (const used of this.#sets.values()) used.set = moved(used, moves);
+    for (const used of this.#sets.values()) {
+      yield;
+      used.set = moved(used, moves);
+    }
     for (const move of moves) this.#place(move.key, move.after);
     for (const namespace of this.#takePolicies(policies ?? new Map())) {
+      yield;
       for (const [key, view] of this.#views.of(namespace)) this.#place(key, view);
     }
-    return this.#table();
+    return yield* this.#table();
   }
 
   /** The pod that has an address now, if policies can see it. */
@@ -213,7 +229,7 @@ export class PolicyCompiler {
   }
 
   /** What is used now; the rest is forgotten. */
-  #table(): PolicyTable {
+  *#table(): Generator<void, PolicyTable> {
     const maps = this.#maps();
     const names = new Set(Object.values(maps).flatMap((map) => [...map.values()]));
     this.#groups = new Map([...this.#groups].filter(([, { name }]) => names.has(name)));
@@ -223,6 +239,7 @@ export class PolicyCompiler {
     for (const { needs } of compiled) {
       for (const need of needs) {
         if (sets.has(need.name)) continue;
+        yield;
         const used = this.#sets.get(need.name) ?? { need, set: filled(need, this.#views.all()) };
         sets.set(need.name, used);
       }

@@ -10,7 +10,7 @@
 
 import { type Ip, ipFromBytes } from "../ip.ts";
 import type { FoundTable } from "./found.ts";
-import { MARK_MASK, MARK_SHIFT } from "./render.ts";
+import { MARK_MASK, MARK_SHIFT } from "./frame.ts";
 
 /** A packet that the rules of policies dropped. */
 export interface DroppedPacket {

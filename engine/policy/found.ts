@@ -8,7 +8,7 @@ import { type Ip, parseIp } from "../ip.ts";
 import { splitElements } from "../trace/nft_elements.ts";
 import { readIpRange } from "../trace/ranges.ts";
 import { UNKNOWN_CHAIN } from "./compile.ts";
-import { generationIn } from "./render.ts";
+import { generationIn } from "./frame.ts";
 import { type DispatchMaps, MAP_NAMES, type PolicySet, type PolicyTable } from "./table.ts";
 
 /** A chain as it was found. */

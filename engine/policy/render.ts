@@ -5,11 +5,13 @@
  */
 
 import type { Family } from "../ip.ts";
-import { KNOWN_CHAIN, UNKNOWN_CHAIN } from "./compile.ts";
+import { UNKNOWN_CHAIN } from "./compile.ts";
+import { baseText, FAMILY, generationCommands, hooksText, PASS_CHAIN } from "./frame.ts";
 import {
   type AddressMap,
   type ChainRule,
   type Enforced,
+  followsMaps,
   MAP_NAMES,
   type PolicyChain,
   type PolicyMatch,
@@ -20,43 +22,37 @@ import {
   type TableOptions,
 } from "./table.ts";
 
-/** Where packets go that are allowed once and for all. */
-const PASS_CHAIN = "pass";
+const TABLE_COMMENT = "NetworkPolicy; made by twill";
 
-/** The bits of a connection's mark that hold the generation; the others are left to others. */
-export const MARK_MASK = 0xffff_ff00;
-/** How far left of the lowest bit they begin. */
-export const MARK_SHIFT = 8;
+/** What stands in the kernel under the table's name, and goes when the table is written. */
+export interface Standing {
+  readonly chains: readonly string[];
+  readonly counters: readonly string[];
+  readonly maps: readonly string[];
+  readonly sets: readonly string[];
+  /** Sets that hold already what is wanted: they stay. */
+  readonly filled: ReadonlySet<string>;
+}
 
-/** What nft calls the families. */
-const FAMILY = {
-  4: { type: "ipv4_addr", header: "ip" },
-  6: { type: "ipv6_addr", header: "ip6" },
-} as const satisfies Record<Family, unknown>;
-
-/** Messages without which links do not work; none of them passes a router. */
-const NEIGHBOUR_DISCOVERY = [
-  "mld-listener-query",
-  "mld-listener-report",
-  "mld-listener-done",
-  "nd-router-solicit",
-  "nd-router-advert",
-  "nd-neighbor-solicit",
-  "nd-neighbor-advert",
-  "nd-redirect",
-  "mld2-listener-report",
-].join(", ");
-
-/** The table whole, in place of whatever stands there. */
-export function wholeText(want: Enforced): string {
-  const { options, sets, chains, maps } = want;
+/**
+ * The table whole, in place of whatever stands there.
+ *
+ * @param standing absent: the table is deleted with all that is in it, whatever that is.
+ */
+export function wholeText(want: Enforced, standing?: Standing): string {
+  const { options, chains, maps } = want;
   const { table } = options;
   const named = [...chains].filter(([, { rules }]) => rules.some(isDeny));
+  const sets = [...want.sets].filter(([name]) => standing?.filled.has(name) !== true);
+  const counters = new Set([UNKNOWN_CHAIN, ...named.map(([name]) => name)]);
   return [
-    `table ${table}\ndelete table ${table}\ntable ${table} {`,
-    `\tcomment "NetworkPolicy; made by twill"`,
-    ...[UNKNOWN_CHAIN, ...named.map(([name]) => name)].map((name) => `\tcounter ${name} {\n\t}`),
-    ...[...sets].map(([name, set]) => `\tset ${name} {\n\t\t${setText(set)}\n\t}`),
+    ...(standing === undefined
+      ? [`table ${table}`, `delete table ${table}`]
+      : [addTableCommand(table), ...clearCommands(table, standing, counters)]),
+    `table ${table} {`,
+    `\tcomment "${TABLE_COMMENT}"`,
+    ...[...counters].map((name) => `\tcounter ${name} {\n\t}`),
+    ...sets.map(([name, set]) => `\tset ${name} {\n\t\t${setText(set)}\n\t}`),
     ...[...chains].map(([name, { comment }]) =>
       comment === undefined
         ? `\tchain ${name} {\n\t}`
@@ -71,20 +67,93 @@ export function wholeText(want: Enforced): string {
   ].join("\n");
 }
 
+/** References go first. Counters count on where they are wanted. */
+function clearCommands(
+  table: string,
+  { chains, maps, sets, counters, filled }: Standing,
+  wanted: ReadonlySet<string>,
+): string[] {
+  return [
+    `flush table ${table}`,
+    ...maps.map((name) => `delete map ${table} ${name}`),
+    ...chains.map((name) => `delete chain ${table} ${name}`),
+    ...sets.filter((name) => !filled.has(name)).map((name) => `delete set ${table} ${name}`),
+    ...counters.filter((name) => !wanted.has(name)).map((name) =>
+      `delete counter ${table} ${name}`
+    ),
+  ];
+}
+
+/** Makes sets without elements, and the table around them. */
+export function emptySetsText(
+  { table }: TableOptions,
+  sets: Iterable<readonly [string, PolicySet]>,
+): string {
+  const commands = [...sets].map(([name, set]) =>
+    addSetCommand(table, name, { ...set, elements: new Set() })
+  );
+  return [addTableCommand(table), ...commands, ""].join("\n");
+}
+
+/** What the kernel keeps of a table's words are those with which it was made. */
+function addTableCommand(table: string): string {
+  return `add table ${table} { comment "${TABLE_COMMENT}" ; }`;
+}
+
+function addSetCommand(table: string, name: string, set: PolicySet): string {
+  return `add set ${table} ${name} { ${setText(set).replaceAll("\n\t\t", "; ")} ; }`;
+}
+
+/** What changes in a set or a map. */
+export interface ElementStep {
+  readonly name: string;
+  readonly lost: readonly string[];
+  /** In maps with the chain of each. */
+  readonly fresh: readonly (string | readonly [ip: string, chain: string])[];
+}
+
+/**
+ * What leads from one table to another when nothing but elements and the generation differs; else
+ * undefined.
+ */
+export function elementSteps(have: Enforced, want: Enforced): ElementStep[] | undefined {
+  const sets = difference(have.sets, want.sets);
+  if (difference(have.chains, want.chains).length > 0) return undefined;
+  const out: ElementStep[] = [];
+  for (const { name, old, now } of sets) {
+    if (old === undefined || now === undefined) return undefined;
+    out.push({ name, ...stepBetween(old, now) });
+  }
+  for (const name of MAP_NAMES) out.push({ name, ...mapStep(have.maps[name], want.maps[name]) });
+  return out.filter(({ lost, fresh }) => lost.length + fresh.length > 0);
+}
+
+/** Takes the generation to the wanted one; empty when it is there. */
+export function generationText(have: Enforced, want: Enforced): string {
+  if (have.generation === want.generation) return "";
+  return generationCommands(want).map((command) => `${command}\n`).join("");
+}
+
 /**
  * What leads from one table to another of the same options; empty when they are alike.
  *
  * References go before what they refer to: nothing that is still looked into can be deleted.
+ *
+ * @param filled sets that are new, and stand in the kernel already.
  */
-export function deltaText(have: Enforced, want: Enforced): string {
+export function deltaText(
+  have: Enforced,
+  want: Enforced,
+  filled: ReadonlySet<string> = new Set(),
+): string {
   const { options: { table } } = want;
   const sets = difference(have.sets, want.sets);
   const chains = difference(have.chains, want.chains);
   const counted = (chain: PolicyChain | undefined): boolean => chain?.rules.some(isDeny) === true;
   const commands = [
-    ...sets.filter(({ old }) => old === undefined).map(({ name, now }) =>
-      `add set ${table} ${name} { ${setText(now!).replaceAll("\n\t\t", "; ")} ; }`
-    ),
+    ...sets.filter(({ name, old }) => old === undefined && !filled.has(name)).map((
+      { name, now },
+    ) => addSetCommand(table, name, now!)),
     ...chains.filter(({ old }) => old === undefined).flatMap(({ name, now }) => [
       ...(counted(now) ? [`add counter ${table} ${name}`] : []),
       `add chain ${table} ${name}${
@@ -107,9 +176,8 @@ export function deltaText(have: Enforced, want: Enforced): string {
       ...(counted(old) ? [`delete counter ${table} ${name}`] : []),
     ]),
     ...gone(sets).map((name) => `delete set ${table} ${name}`),
-    ...(have.generation === want.generation ? [] : generationCommands(want)),
   ];
-  return commands.map((command) => `${command}\n`).join("");
+  return commands.map((command) => `${command}\n`).join("") + generationText(have, want);
 }
 
 /**
@@ -119,7 +187,7 @@ export function deltaText(have: Enforced, want: Enforced): string {
 export function narrows(have: PolicyTable, want: PolicyTable): boolean {
   return difference(have.sets, want.sets).some(({ name, old, now }) =>
     // Those that follow from the maps shrink only when somebody is isolated no more.
-    !/^(loops|senders)[46]$/.test(name) && old !== undefined && now !== undefined &&
+    !followsMaps(name) && old !== undefined && now !== undefined &&
     stepBetween(old, now).lost.length > 0
   ) ||
     difference(have.chains, want.chains).some(({ old, now }) =>
@@ -173,14 +241,23 @@ function elementCommands(
 }
 
 function mapCommands(table: string, name: string, old: AddressMap, now: AddressMap): string[] {
-  const other = [...old].filter(([ip, chain]) => now.get(ip) !== chain).map(([ip]) => ip);
-  const fresh = [...now].filter(([ip, chain]) => old.get(ip) !== chain);
+  const { lost, fresh } = mapStep(old, now);
   return [
-    ...(other.length > 0 ? [`delete element ${table} ${name} { ${other.join(", ")} }`] : []),
+    ...(lost.length > 0 ? [`delete element ${table} ${name} { ${lost.join(", ")} }`] : []),
     ...(fresh.length > 0
       ? [`add element ${table} ${name} { ${fresh.map(mapElement).join(", ")} }`]
       : []),
   ];
+}
+
+function mapStep(
+  old: AddressMap,
+  now: AddressMap,
+): { readonly lost: string[]; readonly fresh: (readonly [string, string])[] } {
+  return {
+    lost: [...old].filter(([ip, chain]) => now.get(ip) !== chain).map(([ip]) => ip),
+    fresh: [...now].filter(([ip, chain]) => old.get(ip) !== chain),
+  };
 }
 
 function mapElement([ip, chain]: readonly [string, string]): string {
@@ -216,85 +293,6 @@ function mapText(name: (typeof MAP_NAMES)[number], map: AddressMap): string {
     `type ${FAMILY[family].type} : verdict`,
     ...(map.size === 0 ? [] : [`elements = { ${[...map].map(mapElement).join(", ")} }`]),
   ].join("\n\t\t");
-}
-
-/** The chains that every table has. */
-function baseText({ options, generation }: Enforced): string {
-  const families = Object.entries(FAMILY) as unknown as [Family, (typeof FAMILY)[Family]][];
-  const chain = (name: string, rules: readonly string[]): string =>
-    `\tchain ${name} {\n${rules.map((rule) => `\t\t${rule}\n`).join("")}\t}`;
-  return [
-    chain("current", [currentRule(generation)]),
-    chain("remember", [rememberRule(generation)]),
-    chain(PASS_CHAIN, ["jump remember", "accept"]),
-    chain(KNOWN_CHAIN, [
-      "jump current",
-      "ct direction reply ct state established accept",
-      // Errors about a connection; connections that helpers expect are judged like others.
-      "ct state related meta l4proto { icmp, ipv6-icmp } accept",
-      `icmpv6 type { ${NEIGHBOUR_DISCOVERY} } accept`,
-      ...families.map(([family, { header }]) =>
-        `${header} saddr . ${header} daddr @loops${family} accept comment "a pod to itself"`
-      ),
-      ...(options.ping ? ["icmp type echo-request accept", "icmpv6 type echo-request accept"] : []),
-    ]),
-    chain(UNKNOWN_CHAIN, [`jump ${KNOWN_CHAIN}`, `counter name "${UNKNOWN_CHAIN}" drop`]),
-  ].join("\n");
-}
-
-/** The chains at hooks; they hold for isolated pods only, and accept what falls through. */
-function hooksText(): string {
-  const base = (name: string, hook: string, before: number, rules: readonly string[]): string =>
-    `\tchain ${name} {\n\t\ttype filter hook ${hook} priority filter - ${before}; policy accept;\n${
-      rules.map((rule) => `\t\t${rule}\n`).join("")
-    }\t}`;
-  const from = ["ip saddr vmap @from4", "ip6 saddr vmap @from6"];
-  const sent = [`ip saddr @senders4 goto ${PASS_CHAIN}`, `ip6 saddr @senders6 goto ${PASS_CHAIN}`];
-  return [
-    base("from-pods", "forward", 10, from),
-    base("to-pods", "forward", 5, [
-      "ip daddr vmap @to4",
-      "ip6 daddr vmap @to6",
-      // The last look at what an isolated pod sends to one that is not.
-      ...sent,
-    ]),
-    base("to-node", "input", 10, from),
-    base("in-node", "input", 5, sent),
-  ].join("\n");
-}
-
-/** Connections that were judged under this generation. */
-function currentRule(generation: number): string {
-  return `ct mark & ${hex(MARK_MASK)} == ${markOf(generation)} accept`;
-}
-
-/** Only packets in a connection's own direction were judged. */
-function rememberRule(generation: number): string {
-  const others = hex(~MARK_MASK >>> 0);
-  return `ct direction original ct mark set ct mark & ${others} | ${markOf(generation)}`;
-}
-
-function generationCommands({ options: { table }, generation }: Enforced): string[] {
-  return [
-    `flush chain ${table} current`,
-    `add rule ${table} current ${currentRule(generation)}`,
-    `flush chain ${table} remember`,
-    `add rule ${table} remember ${rememberRule(generation)}`,
-  ];
-}
-
-function markOf(generation: number): string {
-  return hex(generation * 2 ** MARK_SHIFT);
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16).padStart(8, "0")}`;
-}
-
-/** The generation of a rule as nft lists it; undefined when there is none. */
-export function generationIn(listing: string): number | undefined {
-  const mark = /ct mark set .*\| (0x[0-9a-f]+)/.exec(listing)?.[1];
-  return mark === undefined ? undefined : Number(mark) >>> MARK_SHIFT || undefined;
 }
 
 function ruleCommands({ table }: TableOptions, name: string, { rules }: PolicyChain): string[] {

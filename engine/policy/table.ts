@@ -180,6 +180,11 @@ export function tableOf(
   return { maps, chains: new Map(chains), sets: new Map([...own, ...sets]) };
 }
 
+/** Whether a set holds who is in the maps: it means nothing without them. */
+export function followsMaps(set: string): boolean {
+  return /^(loops|senders)[46]$/.test(set);
+}
+
 /** Our table's name; daemons that share a host have one each. */
 export function policyTable(instance: string): string {
   return instance === "" ? "inet twill-policy" : `inet twill-policy-${instance}`;

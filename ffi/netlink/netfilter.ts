@@ -41,7 +41,24 @@ export const NfProto = { INET: 1, IPV4: 2, BRIDGE: 7, IPV6: 10 } as const;
 export const Subsystem = { CTNETLINK: 1, NFTABLES: 10 } as const;
 
 /** `NFT_MSG_*`: the low byte. */
-export const NftMessage = { GETTABLE: 1, GETCHAIN: 4, GETOBJ: 19 } as const;
+export const NftMessage = {
+  GETTABLE: 1,
+  GETCHAIN: 4,
+  GETRULE: 7,
+  GETSET: 10,
+  NEWSETELEM: 12,
+  GETSETELEM: 13,
+  DELSETELEM: 14,
+  GETOBJ: 19,
+} as const;
+
+/** `NFNL_MSG_BATCH_*`: around the messages of a transaction. */
+export const Batch = { BEGIN: 16, END: 17 } as const;
+
+/** Appends the body of a message around a transaction of nf_tables. */
+export function writeBatch(out: Writer): void {
+  writeStruct(out, NFGENMSG, { resource: Subsystem.NFTABLES });
+}
 
 /** A message's type. */
 export function messageType(subsystem: number, message: number): number {
@@ -94,6 +111,12 @@ export function writeNftObject(out: Writer, { family, table, chain }: NftObject)
   writeStruct(out, NFGENMSG, { family: FAMILY[family] });
   if (chain === undefined) writeAttributes(out, NFT_TABLE, { name: table });
   else writeAttributes(out, NFT_CHAIN, { table, name: chain });
+}
+
+/** The name of a chain, if it is one of this table. */
+export function readNftChain(bytes: Uint8Array, table: string): string | undefined {
+  const chain = readAttributes(NFT_CHAIN, bytes.subarray(NFGENMSG.size));
+  return chain.table === table ? chain.name : undefined;
 }
 
 /** Appends the body of the question for all counters of a table. */

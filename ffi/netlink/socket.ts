@@ -29,6 +29,7 @@ export const SocketOption = {
   SOL_SOCKET: 1,
   SO_RCVTIMEO: 20,
   SO_ATTACH_FILTER: 26,
+  SO_SNDBUFFORCE: 32,
   SO_RCVBUFFORCE: 33,
   SOL_NETLINK: 270,
   NETLINK_CAP_ACK: 10,
@@ -124,6 +125,8 @@ export class NetlinkSocket implements Disposable {
   readonly #senderSize = new Uint8Array([SENDER.size, 0, 0, 0]);
   #sequence = 0;
   #port = 0;
+  /** Bytes that one send may have. */
+  #room = BATCH_BYTES;
 
   /**
    * @param protocol `NETLINK_*`; the default is rtnetlink.
@@ -228,6 +231,52 @@ export class NetlinkSocket implements Disposable {
     if (sent < 0) throw failure("send", "netlink request", nlText(sent));
     const [answer] = this.#answers(this.#sequence, [request]);
     return answer as Answer;
+  }
+
+  /**
+   * Sends requests as one transaction of netfilter: all of them take effect, or none.
+   *
+   * @param batch types and body of the messages around them.
+   * @returns What was refused, the first of it; errno 0 when nothing was.
+   * @throws as {@link NetlinkSocket.request}.
+   */
+  transaction(
+    requests: readonly Request[],
+    batch: { readonly begin: number; readonly end: number; readonly body: (out: Writer) => void },
+  ): Answer {
+    const first = this.#sequence + 1;
+    this.#out.clear();
+    this.#write({ type: batch.begin, flags: 0, body: batch.body }, 0);
+    // The last one tells when all is done.
+    requests.forEach((request, i) =>
+      this.#write(request, i === requests.length - 1 ? Flag.ACK : 0)
+    );
+    const last = this.#sequence;
+    this.#write({ type: batch.end, flags: 0, body: batch.body }, 0);
+    const { length } = this.#out;
+    if (length > this.#room) {
+      this.#room = 2 * length;
+      const size = new Int32Array([this.#room]);
+      this.#option(SocketOption.SOL_SOCKET, SocketOption.SO_SNDBUFFORCE, size);
+    }
+    this.#send();
+    return this.#outcome(first, last);
+  }
+
+  /** The first refusal of a transaction, whose last request is answered in any case. */
+  #outcome(first: number, last: number): Answer {
+    let refusal: Answer | undefined;
+    for (;;) {
+      for (const message of this.receive()) {
+        const isOurs = message.sequence >= first && message.sequence <= last;
+        if (!isOurs || message.type !== Control.ERROR) continue;
+        const answer = readAnswer(message);
+        if (answer.errno !== 0) refusal ??= answer;
+        // A transaction that fails as a whole is refused by its first message.
+        const isEnd = message.sequence === last || message.sequence === first;
+        if (isEnd) return refusal ?? answer;
+      }
+    }
   }
 
   #write(request: Request, flags: number): void {

@@ -6,6 +6,7 @@
  */
 
 import { Enforcer } from "../../daemon/policy/enforcer.ts";
+import { breathing } from "../../daemon/wait.ts";
 import { Log } from "../../daemon/log.ts";
 import { type Ip, ipFromNumber } from "../../engine/ip.ts";
 import { PolicyCompiler } from "../../engine/policy/compile.ts";
@@ -64,9 +65,11 @@ class Bench implements Disposable {
   readonly compiler = new PolicyCompiler("here", [4]);
   readonly #enforcer: Enforcer;
   /** Milliseconds: to compile all, and to have it in the kernel. */
-  readonly full: { readonly compile: number; readonly total: number };
+  full = { compile: NaN, total: NaN };
+  readonly #size: Size;
 
-  constructor(poller: Poller, { policies, peers }: Size) {
+  constructor(poller: Poller, size: Size) {
+    this.#size = size;
     const log = new Log({ format: "text", level: "info", write: () => {} });
     this.#enforcer = new Enforcer({
       table: policyTable(""),
@@ -75,6 +78,11 @@ class Bench implements Disposable {
       log,
       touched: () => {},
     });
+  }
+
+  /** From nothing to the whole. */
+  async begin(): Promise<void> {
+    const { policies, peers } = this.#size;
     const all = Array.from({ length: LOCAL + peers }, (_, i) => pod(i, i < LOCAL));
     const news = {
       pods: new Map(all.map((one) => [keyOf(one), one])),
@@ -89,9 +97,9 @@ class Bench implements Disposable {
       ),
     };
     const began = performance.now();
-    const table = this.compiler.update(news);
+    const table = await breathing(this.compiler.steps(news));
     const compiled = performance.now();
-    this.#enforcer.apply(table);
+    await this.#enforcer.apply(table);
     this.full = { compile: compiled - began, total: performance.now() - began };
   }
 
@@ -100,9 +108,9 @@ class Bench implements Disposable {
   }
 
   /** Milliseconds from the news to the kernel. */
-  time(news: Parameters<PolicyCompiler["update"]>[0]): number {
+  async time(news: Parameters<PolicyCompiler["update"]>[0]): Promise<number> {
     const began = performance.now();
-    this.#enforcer.apply(this.compiler.update(news));
+    await this.#enforcer.apply(this.compiler.update(news));
     return performance.now() - began;
   }
 
@@ -114,21 +122,24 @@ class Bench implements Disposable {
 /** So often each change is made. */
 const ROUNDS = 40;
 
-function changes(bench: Bench, size: Size): readonly (readonly [string, number[]])[] {
-  const rounds = (work: (i: number) => number): number[] =>
-    Array.from({ length: ROUNDS }, (_, i) => work(i));
+async function changes(bench: Bench, size: Size): Promise<(readonly [string, number[]])[]> {
+  const rounds = async (work: (i: number) => Promise<number>): Promise<number[]> => {
+    const values: number[] = [];
+    for (let i = 0; i < ROUNDS; i++) values.push(await work(i));
+    return values;
+  };
   const fresh = LOCAL + size.peers;
   return [
     [
       "a policy comes",
-      rounds((i) => {
+      await rounds((i) => {
         const one = policy(size.policies + i);
         return bench.time({ policies: new Map([[keyOf(one), one]]) });
       }),
     ],
     [
       "a policy changes",
-      rounds((i) => {
+      await rounds((i) => {
         const one = policy(i % 10);
         const ingress = [{
           ports: [{ first: i + 1, last: i + 1, kind: "range", protocol: "TCP" }],
@@ -140,21 +151,21 @@ function changes(bench: Bench, size: Size): readonly (readonly [string, number[]
     ],
     [
       "a label of a peer",
-      rounds((i) => {
+      await rounds((i) => {
         const one = pod(LOCAL + (i % 10), false, i % 2 === 0 ? { [`not${i}`]: "set" } : {});
         return bench.time({ pods: new Map([[keyOf(one), one]]) });
       }),
     ],
     [
       "a peer comes",
-      rounds((i) => {
+      await rounds((i) => {
         const one = pod(fresh + i, false);
         return bench.time({ pods: new Map([[keyOf(one), one]]) });
       }),
     ],
     [
       "a pod of this node comes",
-      rounds((i) => {
+      await rounds((i) => {
         const one = pod(fresh + 1000 + i, true);
         return bench.time({ pods: new Map([[keyOf(one), one]]) });
       }),
@@ -181,21 +192,20 @@ async function main(): Promise<void> {
   print(`${LOCAL} pods on the node; each policy has a selector of its own, which all peers match`);
   for (const size of quick ? SIZES.slice(0, 3) : SIZES) {
     using netns = new Netns();
-    within(netns.path, () => {
-      using bench = new Bench(poller, size);
-      const { compile, total } = bench.full;
-      const rss = Deno.memoryUsage().rss / 2 ** 20;
-      print(
-        "",
-        `${size.policies} policies, ${size.peers} peers (${bench.elements} elements)`,
-        `  whole table: compiled in ${ms(compile)} ms, in the kernel after ${ms(total)} ms; ` +
-          `resident ${rss.toFixed(0)} MiB`,
-        "  news to kernel, ms                p50      p90      p99",
-        ...changes(bench, size).map(([name, values]) =>
-          `    ${name.padEnd(26)}${percentiles(values).map(ms).join(" ")}`
-        ),
-      );
-    });
+    using bench = within(netns.path, () => new Bench(poller, size));
+    await bench.begin();
+    const { compile, total } = bench.full;
+    const rss = Deno.memoryUsage().rss / 2 ** 20;
+    print(
+      "",
+      `${size.policies} policies, ${size.peers} peers (${bench.elements} elements)`,
+      `  whole table: compiled in ${ms(compile)} ms, in the kernel after ${ms(total)} ms; ` +
+        `resident ${rss.toFixed(0)} MiB`,
+      "  news to kernel, ms                p50      p90      p99",
+      ...(await changes(bench, size)).map(([name, values]) =>
+        `    ${name.padEnd(26)}${percentiles(values).map(ms).join(" ")}`
+      ),
+    );
   }
   print("", ...await datapath(quick));
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Backoff, Mark, sleep, unless } from "../../daemon/wait.ts";
+import { Backoff, breathing, Mark, sleep, Turns, unless } from "../../daemon/wait.ts";
 
 Deno.test("sleep: ends early with the signal's reason, also one that was aborted before", async () => {
   const stop = new AbortController();
@@ -65,4 +65,41 @@ Deno.test("Mark: a wait that begins while another is given up is not forgotten",
   await assert.rejects(first, { message: "enough" });
   mark.raise();
   await second;
+});
+
+Deno.test("Turns: who asks while a run is under way gets the next one, together with others", async () => {
+  const gates: PromiseWithResolvers<void>[] = [];
+  const turns = new Turns(() => {
+    const gate = Promise.withResolvers<void>();
+    gates.push(gate);
+    return gate.promise;
+  });
+  const ended: string[] = [];
+  const ask = (name: string): Promise<void> =>
+    turns.run().then(() => void ended.push(name), (e) => void ended.push(`${name}: ${e.message}`));
+  const asked = [ask("first"), ask("second"), ask("third")];
+  assert.equal(gates.length, 1);
+  assert.ok(turns.busy);
+  gates[0]?.reject(new Error("refused"));
+  await asked[0];
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.deepEqual(ended, ["first: refused"]);
+  assert.equal(gates.length, 2, "one run for both");
+  const idle = turns.idle();
+  gates[1]?.resolve();
+  await Promise.all(asked);
+  await idle;
+  assert.deepEqual(ended, ["first: refused", "second", "third"]);
+  assert.ok(!turns.busy);
+});
+
+Deno.test("breathing: gives the result, and others their turn", async () => {
+  let turned = false;
+  const timer = setTimeout(() => turned = true, 0);
+  const result = await breathing((function* (): Generator<void, number> {
+    while (!turned) yield;
+    return 7;
+  })());
+  clearTimeout(timer);
+  assert.equal(result, 7);
 });

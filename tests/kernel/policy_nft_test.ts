@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { compile } from "../../engine/policy/compile.ts";
-import {
-  deltaText,
-  generationIn,
-  MARK_MASK,
-  narrows,
-  wholeText,
-} from "../../engine/policy/render.ts";
+import { generationIn, MARK_MASK } from "../../engine/policy/frame.ts";
+import { deltaText, narrows, wholeText } from "../../engine/policy/render.ts";
 import {
   type Enforced,
   nextGeneration,
