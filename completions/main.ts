@@ -39,13 +39,14 @@ async function print([_program, ...words]: readonly string[]): Promise<void> {
 
 /** What `-o name` of the commands that list them says; nothing where they cannot tell. */
 async function liveNames(names: Names): Promise<readonly string[]> {
-  const [{ runInspect }, { realContext }] = await Promise.all([
+  const [{ runInspect }, { realContext }, { LOADED }] = await Promise.all([
     import("../inspect/app.ts"),
     import("../inspect/real_context.ts"),
+    import("../inspect/loaded.ts"),
   ]);
   let text = "";
   const context: InspectContext = {
-    ...realContext(),
+    ...realContext(LOADED),
     process: { stdout: { write: (part) => void (text += part) }, stderr: { write: () => {} } },
   };
   await runInspect([names === "pods" ? "pods" : "leases", "-o", "name"], context);

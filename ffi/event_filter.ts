@@ -8,7 +8,7 @@
 
 import { LINK } from "./netlink/link.ts";
 import { ROUTE } from "./netlink/route.ts";
-import { Af, Rtm } from "./requests.ts";
+import { Af, Rtm } from "./netlink/rtnetlink.ts";
 
 /** Bytes of one `struct sock_filter`. */
 const SIZE = 8;

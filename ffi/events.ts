@@ -16,7 +16,7 @@ import { NeighbourFlag, readNeighbour } from "./netlink/neighbour.ts";
 import { readRoute } from "./netlink/route.ts";
 import { NetlinkSocket, Overrun } from "./netlink/socket.ts";
 import type { Poller } from "./poll.ts";
-import { Af, Rtm } from "./requests.ts";
+import { Af, Rtm } from "./netlink/rtnetlink.ts";
 
 /** Something changed. */
 export type KernelEvent =

@@ -21,18 +21,13 @@ import type { Request } from "./netlink/socket.ts";
 import { listTable, replaceTable } from "./nft.ts";
 import {
   type Address,
-  addressFact,
   answeredLink,
-  fdbFacts,
   type Link,
-  linkFacts,
   linkQuestion,
-  neighbourFacts,
   readAddresses,
   readLinks,
   readRouteTo,
-  routeFacts,
-  vlanFacts,
+  readTables,
 } from "./reader.ts";
 import { lookUp } from "./route_lookup.ts";
 import { type LinkLevelFact, portSettings, requestFor } from "./requests.ts";
@@ -140,55 +135,14 @@ export class Kernel implements Disposable {
   read(scope: Scope): Fact[] {
     const where = scope.where ?? "host";
     const space = this.#space(where);
-    space.forget();
-    const names = new Map<number, string>();
-    let links: readonly Link[] | undefined;
-    const all = (): readonly Link[] => {
-      links ??= readLinks(space.socket);
-      for (const link of links) names.set(link.index, link.name);
-      return links;
-    };
-    const nameOf = (index: number): string => {
-      if (!names.has(index)) all();
-      return names.get(index) ?? `if${index}`;
-    };
-    const indexed = (list: readonly string[] = []): (readonly [string, number])[] =>
-      list.flatMap((name) => {
-        const index = space.index(name);
-        return index === undefined ? [] : [[name, index] as const];
-      });
-
     return [
-      ...this.#chosenLinks(space, scope.links, all).flatMap((link) =>
-        linkFacts(where, link, nameOf)
-      ),
-      ...(scope.addresses === "all"
-        ? readAddresses(space.socket).map((a) => addressFact(where, nameOf(a.index), a))
-        : indexed(scope.addresses).flatMap(([name, index]) =>
-          readAddresses(space.socket, index).map((a) => addressFact(where, name, a))
-        )),
-      ...indexed(scope.vlans).flatMap(([name, index]) =>
-        vlanFacts(space.socket, where, name, index)
-      ),
-      ...(scope.routes ? routeFacts(space.socket, where, nameOf) : []),
-      ...indexed(scope.neighbours).flatMap(([name, index]) =>
-        neighbourFacts(space.socket, where, name, index)
-      ),
-      ...indexed(scope.fdb).flatMap(([name, index]) => fdbFacts(space.socket, where, name, index)),
-      ...indexed(scope.wireguard).flatMap(([name]) => space.wireguard.read(where, name)),
+      ...readTables(space, where, scope),
+      ...(scope.wireguard ?? []).filter((name) => space.index(name) !== undefined)
+        .flatMap((name) => space.wireguard.read(where, name)),
       ...this.#sysctlFacts(where, scope.sysctls),
       ...(scope.rules ?? []).map((table) => this.#rulesFact(where, table)),
       ...chainFacts(space, where, scope.chains),
     ];
-  }
-
-  #chosenLinks(
-    space: Namespace,
-    wanted: Scope["links"],
-    all: () => readonly Link[],
-  ): readonly Link[] {
-    if (wanted === "all") return all();
-    return space.named(wanted ?? []);
   }
 
   #sysctlFacts(where: Where, keys: readonly string[] = []): Fact[] {

@@ -11,7 +11,7 @@ import { Errno, errnoText } from "./errno.ts";
 import { Iff, type LinkMessage, writeLink } from "./netlink/link.ts";
 import type { NetlinkSocket } from "./netlink/socket.ts";
 import { readLinkByName } from "./reader.ts";
-import { Rtm } from "./requests.ts";
+import { Rtm } from "./netlink/rtnetlink.ts";
 
 /** What can be set; absent members are left alone. */
 export interface LinkSettings {

@@ -8,23 +8,22 @@
 import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
 import { NetlinkSocket, type Reply, type Request } from "./netlink/socket.ts";
 import { WireguardSocket } from "./wireguard.ts";
-import { answeredLink, type Link, linkQuestion } from "./reader.ts";
+import { LinkTable } from "./reader.ts";
 
-/** A namespace that we hold open: its socket, and how to enter it for files and rules. */
-export class Namespace implements Disposable {
-  /** rtnetlink of this namespace. */
-  readonly socket: NetlinkSocket;
+/** A namespace that we hold open: its socket and links, and how to enter it for files and rules. */
+export class Namespace extends LinkTable implements Disposable {
   readonly #fd: Fd;
   readonly #own: boolean;
-  readonly #links = new Map<string, Link>();
   #wireguard: WireguardSocket | undefined;
 
   /** @param path Absent: the calling thread's own. */
   constructor(path: string | undefined) {
-    this.#own = path === undefined;
     using undo = new DisposableStack();
-    this.#fd = undo.use(new Fd(path ?? OWN_NETNS));
-    this.socket = this.enter(() => new NetlinkSocket());
+    const fd = undo.use(new Fd(path ?? OWN_NETNS));
+    const own = path === undefined;
+    super(own ? new NetlinkSocket() : inside(fd, () => new NetlinkSocket()));
+    this.#fd = fd;
+    this.#own = own;
     undo.move();
   }
 
@@ -40,39 +39,7 @@ export class Namespace implements Disposable {
 
   /** Runs a synchronous function inside. */
   enter<T>(work: () => T): T {
-    if (this.#own) return work();
-    using _guard = new NetnsGuard(this.#fd);
-    return work();
-  }
-
-  /** Those of the links that there are, as they are now. */
-  named(names: readonly string[]): Link[] {
-    return this.socket.request(names.map(linkQuestion)).flatMap((answer) => {
-      const link = answeredLink(answer);
-      this.learn(link);
-      return link === undefined ? [] : [link];
-    });
-  }
-
-  /** The index of a link; asked once, forgotten when the link is made or deleted. */
-  index(name: string): number | undefined {
-    return (this.#links.get(name) ?? this.named([name])[0])?.index;
-  }
-
-  /** Takes notice of a link that was read in another way. */
-  learn(link: Link | undefined): void {
-    if (link !== undefined) this.#links.set(link.name, link);
-  }
-
-  /** A link as it was when it was made or read last. */
-  known(name: string): Link | undefined {
-    return this.#links.get(name);
-  }
-
-  /** Forgets one index, or all. */
-  forget(name?: string): void {
-    if (name === undefined) this.#links.clear();
-    else this.#links.delete(name);
+    return this.#own ? work() : inside(this.#fd, work);
   }
 
   [Symbol.dispose](): void {
@@ -80,6 +47,11 @@ export class Namespace implements Disposable {
     this.socket[Symbol.dispose]();
     this.#fd[Symbol.dispose]();
   }
+}
+
+function inside<T>(fd: Fd, work: () => T): T {
+  using _guard = new NetnsGuard(fd);
+  return work();
 }
 
 /** Requests that wait to be sent together, in their order. */

@@ -12,7 +12,7 @@ import { Iff, type LinkStats, readLink, readLinkStats, writeLink } from "./netli
 import { NetlinkSocket } from "./netlink/socket.ts";
 import { within } from "./netns.ts";
 import { readAddresses } from "./reader.ts";
-import { Rtm } from "./requests.ts";
+import { Rtm } from "./netlink/rtnetlink.ts";
 
 /** A link as people want to see it. */
 export interface LinkView {

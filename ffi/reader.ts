@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Driver, type Fact, MAIN_TABLE, type Where } from "../engine/fact.ts";
+import { type Driver, type Fact, MAIN_TABLE, type Scope, type Where } from "../engine/fact.ts";
 import { cidrOf, FAMILIES, type Family, familyOf, inetOf, type Ip } from "../engine/ip.ts";
 import type { Mac } from "../engine/mac.ts";
 import { type AddressMessage, readAddress, writeAddress } from "./netlink/address.ts";
@@ -23,7 +23,7 @@ import {
 } from "./netlink/neighbour.ts";
 import { firstNextHop, readRoute, RouteFlag, RouteType, writeRoute } from "./netlink/route.ts";
 import type { NetlinkSocket, Reply, Request } from "./netlink/socket.ts";
-import { Af, Rtm } from "./requests.ts";
+import { Af, Rtm } from "./netlink/rtnetlink.ts";
 
 /** A link as the kernel tells it. */
 export interface Link {
@@ -325,4 +325,79 @@ export function fdbFacts(
     if (destination === undefined || address === undefined) return [];
     return [{ kind: "fdb" as const, where, dev, mac: address, remote: destination }];
   });
+}
+
+/** The links of a socket's network namespace, by their names. */
+export class LinkTable {
+  readonly #links = new Map<string, Link>();
+
+  /** @param socket rtnetlink. */
+  constructor(readonly socket: NetlinkSocket) {}
+
+  /** Those of the links that there are, as they are now. */
+  named(names: readonly string[]): Link[] {
+    return this.socket.request(names.map(linkQuestion)).flatMap((answer) => {
+      const link = answeredLink(answer);
+      this.learn(link);
+      return link === undefined ? [] : [link];
+    });
+  }
+
+  /** The index of a link; asked once, forgotten when the link is made or deleted. */
+  index(name: string): number | undefined {
+    return (this.#links.get(name) ?? this.named([name])[0])?.index;
+  }
+
+  /** Takes notice of a link that was read in another way. */
+  learn(link: Link | undefined): void {
+    if (link !== undefined) this.#links.set(link.name, link);
+  }
+
+  /** A link as it was when it was made or read last. */
+  known(name: string): Link | undefined {
+    return this.#links.get(name);
+  }
+
+  /** Forgets one index, or all. */
+  forget(name?: string): void {
+    if (name === undefined) this.#links.clear();
+    else this.#links.delete(name);
+  }
+}
+
+/** The facts of a scope that rtnetlink tells. @throws {OpError} when it cannot be read */
+export function readTables(table: LinkTable, where: Where, scope: Scope): Fact[] {
+  const { socket } = table;
+  table.forget();
+  const names = new Map<number, string>();
+  let links: readonly Link[] | undefined;
+  const all = (): readonly Link[] => {
+    links ??= readLinks(socket);
+    for (const link of links) names.set(link.index, link.name);
+    return links;
+  };
+  const nameOf = (index: number): string => {
+    if (!names.has(index)) all();
+    return names.get(index) ?? `if${index}`;
+  };
+  const indexed = (list: readonly string[] = []): (readonly [string, number])[] =>
+    list.flatMap((name) => {
+      const index = table.index(name);
+      return index === undefined ? [] : [[name, index] as const];
+    });
+  const chosen = scope.links === "all" ? all() : table.named(scope.links ?? []);
+  return [
+    ...chosen.flatMap((link) => linkFacts(where, link, nameOf)),
+    ...(scope.addresses === "all"
+      ? readAddresses(socket).map((a) => addressFact(where, nameOf(a.index), a))
+      : indexed(scope.addresses).flatMap(([name, index]) =>
+        readAddresses(socket, index).map((a) => addressFact(where, name, a))
+      )),
+    ...indexed(scope.vlans).flatMap(([name, index]) => vlanFacts(socket, where, name, index)),
+    ...(scope.routes ? routeFacts(socket, where, nameOf) : []),
+    ...indexed(scope.neighbours).flatMap(([name, index]) =>
+      neighbourFacts(socket, where, name, index)
+    ),
+    ...indexed(scope.fdb).flatMap(([name, index]) => fdbFacts(socket, where, name, index)),
+  ];
 }

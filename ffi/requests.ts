@@ -27,27 +27,8 @@ import { BridgeVlanFlag, writeBridgeLink } from "./netlink/link_vlan.ts";
 import { Flag } from "./netlink/message.ts";
 import { NeighbourFlag, NeighbourState, writeNeighbour } from "./netlink/neighbour.ts";
 import { RouteFlag, RouteScope, RouteType, writeRoute } from "./netlink/route.ts";
+import { Af, Rtm } from "./netlink/rtnetlink.ts";
 import type { Request } from "./netlink/socket.ts";
-
-/** `RTM_*`, linux/rtnetlink.h. */
-export const Rtm = {
-  NEWLINK: 16,
-  DELLINK: 17,
-  GETLINK: 18,
-  SETLINK: 19,
-  NEWADDR: 20,
-  DELADDR: 21,
-  GETADDR: 22,
-  NEWROUTE: 24,
-  DELROUTE: 25,
-  GETROUTE: 26,
-  NEWNEIGH: 28,
-  DELNEIGH: 29,
-  GETNEIGH: 30,
-} as const;
-
-/** `AF_*`, linux/socket.h. */
-export const Af = { INET: 2, BRIDGE: 7, INET6: 10 } as const;
 
 /** `RTPROT_BOOT`, linux/rtnetlink.h: what `ip route` writes when told nothing. */
 const BOOT = 3;

@@ -11,7 +11,7 @@ import type { RouteAnswer, RouteEntry, RouteQuestion } from "../engine/trace/loo
 import { Errno, errnoText } from "./errno.ts";
 import { readRoute, RouteFlag, type RouteMessage, RouteType, writeRoute } from "./netlink/route.ts";
 import type { NetlinkSocket } from "./netlink/socket.ts";
-import { Af, Rtm } from "./requests.ts";
+import { Af, Rtm } from "./netlink/rtnetlink.ts";
 
 /** What a link's name and index are to each other. */
 export interface LinkNames {

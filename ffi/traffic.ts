@@ -24,7 +24,7 @@ import {
   writeTraffic,
 } from "./netlink/traffic_control.ts";
 import { type Link, readLinkByName, readLinks } from "./reader.ts";
-import { Rtm } from "./requests.ts";
+import { Rtm } from "./netlink/rtnetlink.ts";
 
 /** A token bucket, as the kernel counts. */
 export interface Bucket {

@@ -29,7 +29,7 @@ import {
   writeGetDevice,
   writeSetDevice,
 } from "./netlink/wireguard.ts";
-import { Af } from "./requests.ts";
+import { Af } from "./netlink/rtnetlink.ts";
 
 /** A change that travels by this family. */
 export type WireguardChange = Change & { readonly fact: WireguardFact | WireguardPeerFact };

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { messageOf, OpError } from "../engine/errors.ts";
 import type { InspectCommand } from "./command.ts";
-import { Exit, type InspectContext } from "./context.ts";
+import type { InspectContext } from "./context.ts";
 import { readPlainLine } from "./plain_line.ts";
+import { runPlain } from "./run_plain.ts";
 
 /** A command is loaded when it is asked for. */
 export type Load = () => Promise<InspectCommand>;
@@ -58,14 +58,7 @@ export async function runInspect(
     const { runByLibrary } = await import("./by_library.ts");
     return await runByLibrary(COMMANDS, args, context);
   }
-  try {
-    const work = await command.loader();
-    await work.call(context, line.flags, ...line.rest);
-    return Number(context.process.exitCode ?? Exit.unknown);
-  } catch (e) {
-    context.process.stderr.write(`${explain(e)}\n`);
-    return Exit.unknown;
-  }
+  return await runPlain(command, line, context);
 }
 
 /** The command that the first words name, and the words behind its name. */
@@ -80,13 +73,4 @@ function find(
     at = found.commands;
   }
   return { words: args };
-}
-
-/** Errors are for operators: what was tried, what to do; a stack only where it is our mistake. */
-export function explain(thrown: unknown): string {
-  if (thrown instanceof OpError) {
-    return [thrown.message, ...(thrown.advice === undefined ? [] : [thrown.advice])].join("\n");
-  }
-  const stack = thrown instanceof Error ? thrown.stack : undefined;
-  return `twill inspect: this is a bug: ${stack ?? messageOf(thrown)}`;
 }

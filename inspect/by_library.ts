@@ -19,7 +19,8 @@ import {
   text_en,
 } from "@stricli/core";
 import { messageOf } from "../engine/errors.ts";
-import { explain, type Group, type Load } from "./app.ts";
+import type { Group, Load } from "./app.ts";
+import { explain } from "./run_plain.ts";
 import { kebab } from "./command.ts";
 import { Exit, type InspectContext } from "./context.ts";
 

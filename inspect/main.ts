@@ -6,20 +6,16 @@
 
 import { endsSoon } from "../ffi/library.ts";
 import { Exit } from "./context.ts";
+import { write } from "./write.ts";
 
 /** Runs what the arguments of this process ask for, and sets its exit code. */
 export async function main(): Promise<void> {
   const [word, ...rest] = Deno.args;
   switch (word) {
-    case "inspect": {
+    case "inspect":
       endsSoon();
-      const [{ runInspect }, { realContext }] = await Promise.all([
-        import("./app.ts"),
-        import("./real_context.ts"),
-      ]);
-      Deno.exitCode = await runInspect(rest, realContext());
+      Deno.exitCode = await quickly(rest) ?? await inspect(rest);
       break;
-    }
     case undefined:
     case "help":
     case "-h":
@@ -32,12 +28,16 @@ export async function main(): Promise<void> {
   }
 }
 
-/** Writes all of a text. A reader that has gone, as `head` does, is no error. */
-export function write(stream: typeof Deno.stdout | typeof Deno.stderr, text: string): void {
-  let bytes = new TextEncoder().encode(text);
-  try {
-    while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
-  } catch (e) {
-    if (!(e instanceof Deno.errors.BrokenPipe)) throw e;
-  }
+/** The command that people type in place of `ip route` starts like it, where its line is plain. */
+async function quickly([name, ...words]: readonly string[]): Promise<number | undefined> {
+  return name === "routes" ? await (await import("./quick.ts")).quickRoutes(words) : undefined;
+}
+
+async function inspect(words: readonly string[]): Promise<number> {
+  const [{ runInspect }, { realContext }, { LOADED }] = await Promise.all([
+    import("./app.ts"),
+    import("./real_context.ts"),
+    import("./loaded.ts"),
+  ]);
+  return await runInspect(words, realContext(LOADED));
 }

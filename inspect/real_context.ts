@@ -6,10 +6,16 @@
 
 import { ErrorCode, messageOf, OpError } from "../engine/errors.ts";
 import type { Capability, InspectContext } from "./context.ts";
-import { write } from "./main.ts";
+import { write } from "./write.ts";
+
+/** What of the world needs much code, and is loaded when it is asked for. */
+export type Loaded = Pick<
+  InspectContext,
+  "open" | "traceTools" | "checkTools" | "policyTools" | "podTools" | "ruleTools" | "changes"
+>;
 
 /** This process. */
-export function realContext(): InspectContext {
+export function realContext(loaded: Loaded): InspectContext {
   const terminal = Deno.stdout.isTerminal();
   const colour = terminal && !Deno.env.get("NO_COLOR") && Deno.env.get("TERM") !== "dumb";
   const width = terminal ? columns() : undefined;
@@ -23,30 +29,13 @@ export function realContext(): InspectContext {
         getColorDepth: () => Deno.stderr.isTerminal() ? getColorDepth() : 1,
       },
     },
-    open: async () => (await import("../ffi/kernel.ts")).Kernel.open(),
     readFile: (path) => Deno.readTextFileSync(path),
     list: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name).sort(),
     save,
     ask,
-    traceTools: async () => (await import("./trace/real_tools.ts")).realTraceTools(),
-    checkTools: async () => (await import("./check/real_tools.ts")).realTools(),
-    policyTools: async () => {
-      const [{ listTable }, { policyCounts, policyDrops }] = await Promise.all([
-        import("../ffi/nft.ts"),
-        import("../ffi/policy_drops.ts"),
-      ]);
-      return { table: (name) => listTable(name), counts: policyCounts, drops: policyDrops };
-    },
-    podTools: async () => ({ view: (await import("../ffi/netns_view.ts")).viewNetns }),
-    ruleTools: async () => {
-      const { readLegacyRules, readNftRules } = await import("../ffi/rulesets.ts");
-      return { read: () => ({ nft: readNftRules(), legacy: readLegacyRules() }) };
-    },
     has,
     interrupted,
-    changes: async function* (signal, paths): AsyncGenerator<void> {
-      yield* (await import("./changes.ts")).changes(signal, paths, has("CAP_NET_ADMIN"));
-    },
+    ...loaded,
     now: Date.now,
     unicode: /utf-?8/i.test(locale()),
     colour,
@@ -112,7 +101,8 @@ const CAPABILITY = {
   CAP_SYS_ADMIN: 21n,
 } as const satisfies Record<Capability, bigint>;
 
-function has(capability: Capability): boolean {
+/** Whether this process has a right. */
+export function has(capability: Capability): boolean {
   const status = Deno.readTextFileSync("/proc/self/status");
   const [, mask = "0"] = /^CapEff:\t([0-9a-f]+)$/m.exec(status) ?? [];
   return (BigInt(`0x${mask}`) >> CAPABILITY[capability] & 1n) === 1n;

@@ -42,7 +42,7 @@ import { SocketOption } from "../../ffi/netlink/socket.ts";
 import { NftTrace } from "../../ffi/nft_trace.ts";
 import * as tc from "../../ffi/netlink/traffic_control.ts";
 import { CLONE_NEWNET, O_RDONLY_CLOEXEC } from "../../ffi/netns.ts";
-import { Af, Rtm } from "../../ffi/requests.ts";
+import { Af, Rtm } from "../../ffi/netlink/rtnetlink.ts";
 import { PACKET_ROWS } from "./packet_headers.ts";
 import { RELAY_ROWS } from "./relay_headers.ts";
 

@@ -4,7 +4,7 @@ import { libc } from "../../ffi/libc.ts";
 import { readLink, writeLink } from "../../ffi/netlink/link.ts";
 import { Flag } from "../../ffi/netlink/message.ts";
 import { NetlinkSocket, Overrun, type Request, SocketOption } from "../../ffi/netlink/socket.ts";
-import { Rtm } from "../../ffi/requests.ts";
+import { Rtm } from "../../ffi/netlink/rtnetlink.ts";
 import { kernelTest, Netns, run } from "./sandbox.ts";
 
 /** `RTNLGRP_LINK`, linux/rtnetlink.h. */
