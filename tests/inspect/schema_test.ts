@@ -87,6 +87,13 @@ Deno.test("schema: what the status socket answers is as docs/schema says", () =>
     ...DAEMON,
     store: { ...DAEMON.store, problem: "p", remembered: NOW, bad: [{ who: "k", reason: "r" }] },
     plugins: { ...DAEMON.plugins, left: { "another build": 1 } },
+    policy: {
+      ...DAEMON.policy,
+      state: "degraded" as const,
+      reasons: ["no rights"],
+      held: ["10.0.0.1"],
+      faults: [{ policy: "x/p", reason: "odd" }],
+    },
   };
   const { uplink: _, leases: __, pass: ___, ...first } = DAEMON;
   for (const status of [DAEMON, full, first]) {

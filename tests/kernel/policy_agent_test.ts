@@ -80,6 +80,9 @@ agentTest("a pod that is known is covered when its ADD is answered", async (scen
     spec: { nodeName: "node1" },
     status: { phase: "Pending" },
   });
+  await until("it is known", () => {
+    return scene.agent.snapshot().cluster.pods.some(({ name }) => name === "n");
+  });
   await scene.admit("x/n", NEW, "u1");
   assert.match(scene.chainOf(NEW) ?? "", /^in-/);
   assert.deepEqual(scene.agent.status().held, []);

@@ -12,6 +12,9 @@ import type { Arena } from "./arena.ts";
 /** Until a change of the API must be in force, ms: far more than a machine under load needs. */
 const DEADLINE = 10_000;
 
+/** A change is mostly in force after so long, ms: to try it earlier costs another try. */
+const SOON = 50;
+
 /** What is there first. */
 export type Order = "pods first" | "policies first";
 
@@ -35,7 +38,7 @@ export async function row(arena: Arena, { steps }: Case, order: Order): Promise<
     if (order === "policies first") {
       await arena.heardByAll();
       await arena.fill(foretold);
-    }
+    } else await new Promise((resolve) => setTimeout(resolve, SOON));
     await Promise.all(
       expect.map((text) => probe(arena, expectation(text), order, byAddress ? 1 : 2)),
     );
