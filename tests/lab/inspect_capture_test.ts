@@ -32,7 +32,7 @@ Deno.test.beforeAll(async () => {
   pods = { web, web2, api };
   await remember(web);
   const answer = "async (r) => new Response(`${(await r.arrayBuffer()).byteLength}\\n`)";
-  await lab.node("worker2").start("server", [
+  const server = await lab.node("worker2").start("server", [
     ...["ip", "netns", "exec", "api", Deno.execPath(), "eval", "--quiet", "--no-config"],
     ...["--no-lock", `Deno.serve({ port: 80 }, ${answer})`],
   ] as unknown as Command);
@@ -40,7 +40,7 @@ Deno.test.beforeAll(async () => {
   await until("web reaches the server", async () => {
     const { code } = await worker.execInPod("web", ["curl", "-sm2", `http://${api.ip}/`]);
     return code === 0;
-  });
+  }, { seconds: 60, explain: () => server.tail() });
 });
 
 Deno.test.afterAll(async () => {
