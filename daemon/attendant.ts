@@ -34,6 +34,8 @@ export interface Attendant extends AsyncDisposable {
   follow(self: Self, peers: readonly Lease[]): void;
   /** What does not work now, but for what was thrown. */
   troubles?(): Troubles;
+  /** Packets that it moved or could not, by what became of them, since the start. */
+  packets?(): Readonly<Record<string, number>>;
 }
 
 /** What an attendant is made with. */

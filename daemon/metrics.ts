@@ -15,6 +15,8 @@ export interface Books {
   readonly counts: Counts;
   readonly report: Report | undefined;
   readonly store: StoreStatus;
+  /** What the relay of backend udp did with packets; undefined with other backends. */
+  readonly packets: Readonly<Record<string, number>> | undefined;
   /** `Date.now()`. */
   readonly now: number;
   readonly version: string;
@@ -23,7 +25,7 @@ export interface Books {
 
 /** The whole page. */
 export function metricsText(books: Books): string {
-  const { counts, report, store, now } = books;
+  const { counts, report, store, packets, now } = books;
   const kinds = [...counts.drift].toSorted();
   return [
     ...family("twill_build_info", "gauge", "What runs here", [
@@ -58,6 +60,12 @@ export function metricsText(books: Books): string {
     ...family("twill_store_gaps_total", "counter", "How often the leases were read anew", [
       [{}, store.gaps],
     ]),
+    ...(packets === undefined ? [] : family(
+      "twill_udp_packets_total",
+      "counter",
+      "Packets of the relay of backend udp, by what became of them",
+      Object.entries(packets).map(([fate, n]) => [{ fate }, n]),
+    )),
     ...(store.leaseEnds === undefined ? [] : family(
       "twill_lease_expiry_seconds",
       "gauge",

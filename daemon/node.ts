@@ -122,6 +122,7 @@ export class NodeAgent {
       counts: this.#state.counts,
       report: this.#state.report,
       store: this.#store.status(),
+      packets: this.#state.attendant?.packets?.(),
       now: Date.now(),
       version,
       commit,

@@ -62,7 +62,7 @@ export class NodeState {
   /** Raised by every change of what {@link NodeState.status} tells. */
   readonly revision = new Revision();
   /** Tells what does not work beside the loop. */
-  attendant: Pick<Attendant, "troubles"> | undefined;
+  attendant: Pick<Attendant, "troubles" | "packets"> | undefined;
   /** How fast repairs are answered, and how often they are logged. */
   readonly calm = new Calm();
   /** Pods that still live in a subnet that is no longer this node's. */

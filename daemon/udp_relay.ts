@@ -7,7 +7,7 @@
  */
 
 import type { Self } from "../engine/backend/backend.ts";
-import { relayTable, TUN, udpPort } from "../engine/backend/udp.ts";
+import { relayTable, udpDevice, udpPort } from "../engine/backend/udp.ts";
 import {
   age,
   destinationOf,
@@ -38,7 +38,10 @@ interface Held<T> {
 
 /** See the module. */
 export class UdpRelay implements Attendant {
+  readonly #device: string;
   readonly #port: number;
+  /** Packets by what became of them. */
+  readonly #counts = { sent: 0, received: 0, refused: 0, unreachable: 0, expired: 0 };
   readonly #poller: Poller;
   readonly #inbox = new Inbox(BATCH.in);
   readonly #answers = new PacketSender();
@@ -57,6 +60,7 @@ export class UdpRelay implements Attendant {
 
   /** @throws see {@link udpPort} */
   constructor(conf: NetConf, poller: Poller) {
+    this.#device = udpDevice(conf);
     this.#port = udpPort(conf);
     this.#poller = poller;
   }
@@ -74,12 +78,17 @@ export class UdpRelay implements Attendant {
       this.#mtu = underlay.mtu;
     }
     if (this.#tun !== undefined && !this.#tun.it.isThere()) this.#closeTun();
-    this.#tun ??= this.#hold(Tun.open(TUN), () => this.#send());
+    this.#tun ??= this.#hold(Tun.open(this.#device), () => this.#send());
     const address = underlay.addresses[4];
     if (address === undefined || !isIp4(address)) return;
     if (this.#socket !== undefined && this.#address !== address) this.#closeSocket();
     this.#address = address;
     this.#socket ??= this.#hold(new DatagramSocket(address, this.#port), () => this.#receive());
+  }
+
+  /** Packets by what became of them, since the start. */
+  packets(): Readonly<Record<string, number>> {
+    return this.#counts;
   }
 
   #hold<T extends Disposable & { readonly fd: number }>(it: T, ready: () => void): Held<T> {
@@ -96,7 +105,11 @@ export class UdpRelay implements Attendant {
     const { slots } = outbox;
     let filled = 0;
     const flush = (): void => {
-      if (filled > 0 && this.#socket !== undefined) outbox.send(this.#socket.it.fd, filled);
+      if (filled > 0 && this.#socket !== undefined) {
+        const refused = outbox.send(this.#socket.it.fd, filled);
+        this.#counts.refused += refused;
+        this.#counts.sent += filled - refused;
+      }
       filled = 0;
     };
     for (let reads = 0; reads < TURN; reads++) {
@@ -115,7 +128,7 @@ export class UdpRelay implements Attendant {
       else if (age(slot)) {
         outbox.address(filled++, length, target);
         if (filled === slots.length) flush();
-      }
+      } else this.#counts.expired++;
     }
     flush();
   }
@@ -125,6 +138,7 @@ export class UdpRelay implements Attendant {
    * an address of this node is dropped by the kernel.
    */
   #refuse(packet: Uint8Array, length: number): void {
+    this.#counts.unreachable++;
     const answer = this.#own && unreachable(packet, length, this.#own);
     if (answer !== undefined) this.#answers.send(answer);
   }
@@ -135,7 +149,12 @@ export class UdpRelay implements Attendant {
     if (socket === undefined) return;
     for (let round = 0; round < ROUNDS; round++) {
       const more = this.#inbox.receive(socket.fd, (packet, length) => {
-        if (isIpv4(packet, length) && age(packet)) tun?.send(packet, length);
+        if (!isIpv4(packet, length)) return;
+        if (!age(packet)) this.#counts.expired++;
+        else if (tun !== undefined) {
+          tun.send(packet, length);
+          this.#counts.received++;
+        }
       });
       if (!more) return;
     }

@@ -114,7 +114,16 @@ function ours(conf: NetConf): Ours {
         return fact.dev === DEVICE && inside(addressOf(fact.inet));
       case "route":
         return isOverlayRoute(fact, devices, inside);
-      default:
+      case "up":
+      case "port":
+      case "vlan":
+      case "neighbour":
+      case "fdb":
+      case "wireguard":
+      case "wireguard-peer":
+      case "sysctl":
+      case "rules":
+      case "chain":
         return false;
     }
   };

@@ -20,8 +20,15 @@ import type { Backend, BackendFacts, BadPeer, Self, Underlay } from "./backend.t
 import { insideOf, isOverlayRoute } from "./routes.ts";
 import { PrefixTable } from "./udp_packet.ts";
 
-/** The tun device: the name that flannel's pattern `flannel%d` gives on a node with one daemon. */
-export const TUN = "flannel0";
+/**
+ * The tun device: the name that flannel's pattern `flannel%d` gives on a node with one daemon. With
+ * another port than the usual one it carries that number: several overlays on a host need different
+ * ports, and then have different devices.
+ */
+export function udpDevice(conf: NetConf): string {
+  const port = udpPort(conf);
+  return `flannel${port === PORT ? 0 : port}`;
+}
 
 /** Outer IPv4 20, UDP 8 bytes. */
 const OVERHEAD = 28;
@@ -44,17 +51,17 @@ export function udpPort(conf: NetConf): number {
  */
 export function udp(conf: NetConf): Backend {
   refuseIpv6(conf, "udp");
-  udpPort(conf);
+  const device = udpDevice(conf);
   return {
     type: "udp",
     leaseType: "",
     podMtu: tunMtu,
-    devices: () => ({ 4: TUN }),
+    devices: () => ({ 4: device }),
     admit: () => {},
     macsOf: () => ({}),
     publish: () => ({}),
     facts: (self, peers) => facts(conf, self, peers),
-    scope: () => ({ links: [TUN], addresses: [TUN], routes: true }),
+    scope: () => ({ links: [device], addresses: [device], routes: true }),
     ours: () => ours(conf),
   };
 }
@@ -113,21 +120,22 @@ function ownFacts(conf: NetConf, { underlay, lease: { subnet } }: Self): Fact[] 
   const { network } = conf.families[4];
   if (subnet === undefined || network === undefined) return [];
   const where = "host";
+  const dev = udpDevice(conf);
   return [
     {
       kind: "link",
       where,
-      name: TUN,
+      name: dev,
       driver: { kind: "other", name: "tun" },
       mtu: tunMtu(underlay),
     },
-    { kind: "address", where, dev: TUN, inet: inetOf(addressOf(subnet), 32) },
-    { kind: "up", where, dev: TUN, up: true },
+    { kind: "address", where, dev, inet: inetOf(addressOf(subnet), 32) },
+    { kind: "up", where, dev, up: true },
     {
       kind: "route",
       where,
       dst: network,
-      dev: TUN,
+      dev,
       protocol: TWILL_PROTOCOL,
       metric: 0,
       multipath: false,
@@ -137,11 +145,12 @@ function ownFacts(conf: NetConf, { underlay, lease: { subnet } }: Self): Fact[] 
 
 function ours(conf: NetConf): Ours {
   const inside = insideOf(conf);
-  const devices = new Set([TUN]);
+  const dev = udpDevice(conf);
+  const devices = new Set([dev]);
   return (fact) => {
-    if (fact.kind === "address") return fact.dev === TUN && inside(addressOf(fact.inet));
+    if (fact.kind === "address") return fact.dev === dev && inside(addressOf(fact.inet));
     if (fact.kind === "route") return isOverlayRoute(fact, devices, inside);
     // The link is made and unmade with the relay's descriptor; its MTU is set like any other.
-    return fact.kind === "link" && fact.name === TUN;
+    return fact.kind === "link" && fact.name === dev;
   };
 }

@@ -301,7 +301,14 @@ class WireguardBackend implements Backend {
           // Also flannel's for the whole network, which has no number of its own.
           return isOverlayRoute(fact, devices, inside) ||
             (devices.has(fact.dev ?? "") && fact.protocol === BOOT && inside(addressOf(fact.dst)));
-        default:
+        case "wireguard":
+        case "neighbour":
+        case "fdb":
+        case "sysctl":
+        case "rules":
+        case "chain":
+        case "port":
+        case "vlan":
           return false;
       }
     };

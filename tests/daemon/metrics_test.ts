@@ -29,6 +29,7 @@ Deno.test("metricsText: the page", async (t) => {
     counts: state.counts,
     report: state.report,
     store,
+    packets: { sent: 5, unreachable: 1 },
     now: 30_000,
     version: "0.1.0",
     commit: 'a"b',

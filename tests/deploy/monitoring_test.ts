@@ -18,6 +18,7 @@ const served: ReadonlyMap<string, ReadonlySet<string>> = (() => {
     },
     report: undefined,
     store: { connected: true, bad: 0, gaps: 0, leaseEnds: 60_000 },
+    packets: { sent: 1 },
     now: 0,
     version: "1",
     commit: "c",

@@ -107,6 +107,15 @@ const FAULTS: readonly (readonly [
     ["10.244.2.0/24 differs-from-lease", "10.244.3.0/24 differs-from-lease"],
   ],
   [
+    "flannel's one route, and no peer at all",
+    "wireguard",
+    (all) => [
+      ...without(isEntry(2), isEntry(3), isRoute(2), isRoute(3))(all),
+      route("10.244.0.0/16", "flannel-wg", { protocol: 3 }),
+    ],
+    ["10.244.2.0/24 not-programmed", "10.244.3.0/24 not-programmed"],
+  ],
+  [
     "the device is down",
     "wireguard",
     (all) =>

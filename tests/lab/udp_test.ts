@@ -94,6 +94,10 @@ Deno.test("udp: pods reach each other through the daemons, and each fault heals"
     const nobody = await one.execInPod("pod", ["curl", "-sSm", "20", "http://10.244.0.9/"]);
     assert.match(nobody.stderr, /(No route to host|Network is unreachable|Couldn't connect)/);
     assert.doesNotMatch(nobody.stderr, /timed out/);
+    const { stdout: metrics } = await one.health("/metrics");
+    for (const fate of ["sent", "received", "unreachable"]) {
+      assert.match(metrics, new RegExp(`^twill_udp_packets_total\\{fate="${fate}"\\} [1-9]`, "m"));
+    }
 
     await using pinger = await Pinger.start(one, ["ip", "netns", "exec", "pod"], there.ip);
     // What the relay has to do keeps the daemon from nothing else.

@@ -123,6 +123,7 @@ Deno.test("udp: one route for the network; peers are the relay's, and have no fa
     "route 10.244.0.0/16 dev flannel0",
   ]);
   assert.deepEqual(found.peers.map(({ facts }) => facts), [[]]);
+  assert.deepEqual(backendOf({ Type: "udp", Port: 8300 }).devices(), { 4: "flannel8300" });
   const self = { underlay: UNDERLAY, lease: node(1, "") };
   const table = relayTable([node(2, ""), node(3, "vxlan")], self);
   assert.equal(table.find(0x0af40205), "192.0.2.2");
