@@ -11,6 +11,7 @@ import { note } from "../../notes.ts";
 import { Cluster, type ClusterOptions } from "../cluster.ts";
 import { TwillService } from "../networks.ts";
 import { Arena } from "./arena.ts";
+import { nodePorts, nodesAndHostPods } from "./hosts.ts";
 import { grace, oddPolicy, reuse } from "./lives.ts";
 import { inspected } from "./looks.ts";
 import * as platform from "./platform.ts";
@@ -88,6 +89,12 @@ export function policySuite(kind: Required<Pick<ClusterOptions, "families" | "pr
 
   if (FULL) {
     policyTest("P30, P32: the API is away, and pods are added", () => outage(arena, 60));
+
+    policyTest("P01 to P03, P07, P08, P11: nodes and pods with their network", async () => {
+      await nodesAndHostPods(arena);
+    });
+
+    policyTest("P14, P15: ports of nodes", () => nodePorts(arena));
   }
 
   policyTest("a list that the API refuses is told, and what stands remains", async () => {
