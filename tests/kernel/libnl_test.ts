@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { OpError } from "../../engine/errors.ts";
 import { libnl, nlText } from "../../ffi/libnl.ts";
 import { NetlinkSocket } from "../../ffi/netlink/socket.ts";
-import { kernelTest, run } from "./sandbox.ts";
+import { kernelTest, Netns, run } from "./sandbox.ts";
 
 /** A program of our own, so that this process keeps the library that it has. */
 function deno(program: string, ...wrap: readonly string[]): { out: string; err: string } {
@@ -70,4 +70,15 @@ kernelTest("libnl: without any copy the error lists what was tried and what to i
 
 kernelTest("libnl is opened once", () => {
   assert.equal(libnl(), libnl());
+});
+
+kernelTest("a cold plugin finds the binary's own libnl", () => {
+  using pod = new Netns();
+  const system = run("readlink", "-f", "/usr/lib/x86_64-linux-gnu/libnl-3.so.200").trim();
+  const twill = new URL("../../dist/twill", import.meta.url).pathname;
+  const script = `mount --bind /dev/null ${system}
+    export CNI_COMMAND=ADD CNI_CONTAINERID=c CNI_NETNS=${pod.path} CNI_IFNAME=lo CNI_PATH=/nonexistent
+    echo '{"cniVersion":"1.0.0","name":"n","type":"loopback"}' | TWILL_DIRECT=1 ${twill} cni loopback`;
+  const answer = JSON.parse(run("unshare", "--mount", "sh", "-ec", script));
+  assert.deepEqual(answer.interfaces.map(({ name }: { name: string }) => name), ["lo"]);
 });
