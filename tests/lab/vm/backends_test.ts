@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { until } from "../command.ts";
-import { note } from "../notes.ts";
+import { FAULTS, sufferAll } from "./faults.ts";
 import { Pair } from "./pair.ts";
 
 const PSK = "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=";
@@ -64,23 +64,8 @@ onPair("wireguard: secrets lie in two files of root's, and nowhere else", async 
   }
 });
 
-onPair("wireguard: a deleted device comes back, with its peers", async () => {
-  const [one] = pair.nodes;
-  await one.machine.must("ip link del flannel-wg");
-  note(
-    `wireguard, device deleted: pods reach each other after ${
-      (await one.reaches(pods[1])).toFixed(1)
-    } s (software emulation)`,
-  );
-});
-
-onPair("wireguard: a peer and a key changed by hand are put right", async () => {
-  const [one] = pair.nodes;
-  const peers = await one.machine.must("wg show flannel-wg peers");
-  await one.machine.must(`wg set flannel-wg listen-port 4000 peer ${peers.trim()} remove`);
-  await one.reaches(pods[1]);
-  assert.equal(await one.machine.must("wg show flannel-wg peers"), peers);
-  assert.equal(await one.machine.must("wg show flannel-wg listen-port"), "51820\n");
+onPair("wireguard: whatever is broken is put right", async () => {
+  await sufferAll(pair, pods, FAULTS.wireguard);
 });
 
 onPair("wireguard: pods talk while the daemon is away; it takes its device up again", async () => {
@@ -88,7 +73,7 @@ onPair("wireguard: pods talk while the daemon is away; it takes its device up ag
   const index = await one.machine.must("cat /sys/class/net/flannel-wg/ifindex");
   const key = await one.machine.must("wg show flannel-wg public-key");
   const ping = "ip netns exec pod ping -c3 -i0.2 -W5 ";
-  await one.down();
+  await one.down("KILL");
   assert.match(await one.machine.must(`${ping}${pods[1]}`), / 0% packet loss/);
   await one.up("twill");
   assert.match(await one.machine.must(`${ping}${pods[1]}`), / 0% packet loss/);
@@ -96,6 +81,26 @@ onPair("wireguard: pods talk while the daemon is away; it takes its device up ag
   assert.equal(await one.machine.must("wg show flannel-wg public-key"), key);
   assert.equal((await one.machine.must("wg show flannel-wg peers")).trim().split("\n").length, 1);
 });
+
+for (const Mode of ["separate", "auto", "ipv4", "ipv6"]) {
+  onPair(
+    `wireguard: mode ${Mode}, both families, beside flanneld and among ourselves`,
+    async () => {
+      for (const daemon of ["flanneld", "twill"] as const) {
+        await pair.network({ Type: "wireguard", PSK, Mode }, { dual: true });
+        await pair.connect("twill", daemon);
+        const endpoints = await pair.nodes[0].machine.must("wg show all endpoints");
+        const outer = {
+          separate: ["192.0.2.2:51820", "[2001:db8::2]:51821"],
+          auto: ["192.0.2.2:51820"],
+          ipv4: ["192.0.2.2:51820"],
+          ipv6: ["[2001:db8::2]:51820"],
+        }[Mode];
+        assert.deepEqual(endpoints.trim().split("\n").map((line) => line.split("\t")[2]), outer);
+      }
+    },
+  );
+}
 
 onPair("wireguard: beside flanneld", async () => {
   await pair.network({ Type: "wireguard", PSK });
@@ -109,7 +114,7 @@ onPair("wireguard: flannel's key, device and route are taken over", async () => 
   await two.down("KILL");
   const index = await two.machine.must("cat /sys/class/net/flannel-wg/ifindex");
   await two.up("twill");
-  await pair.nodes[0].reaches(await two.pod());
+  await pair.nodes[0].reaches((await two.pod())[0] ?? "");
   assert.equal(await two.machine.must("wg show flannel-wg public-key"), key);
   assert.equal(await two.machine.must("cat /sys/class/net/flannel-wg/ifindex"), index);
   assert.equal(await two.machine.must("ip route show 10.244.0.0/16"), "");
@@ -126,9 +131,49 @@ onPair("wireguard: a node that leaves is forgotten", async () => {
   );
 });
 
-onPair("ipip: two nodes of twill, and one of flanneld's", async () => {
-  await pair.network({ Type: "ipip" });
-  await pair.connect("twill", "twill");
+onPair("ipip: beside flanneld", async () => {
   await pair.network({ Type: "ipip" });
   await pair.connect("twill", "flanneld");
+});
+
+onPair("ipip: two nodes of twill; whatever is broken is put right", async () => {
+  await pair.network({ Type: "ipip" });
+  pods = await pair.connect("twill", "twill");
+  assert.match(await pair.nodes[0].machine.must("ip route"), /via 192\.0\.2\.2 dev flannel\.ipip /);
+  await sufferAll(pair, pods, FAULTS.ipip);
+});
+
+onPair("ipip: a neighbour's packets need no outer header with DirectRouting", async () => {
+  await pair.network({ Type: "ipip", DirectRouting: true });
+  await pair.connect("twill", "flanneld");
+  for (const { machine } of pair.nodes) {
+    assert.match(await machine.must("ip route"), /^10\.244\.\S+ via 192\.0\.2\.\d dev eth0 /m);
+  }
+});
+
+onPair("another backend moves its routes; nothing is deleted by hand", async () => {
+  const [one, two] = pair.nodes;
+  await pair.network({ Type: "vxlan" });
+  pods = await pair.connect("twill", "twill");
+  const net = `${await two.subnet()}.0/24`;
+  const ways: readonly (readonly [string, RegExp])[] = [
+    ["wireguard", / dev flannel-wg /],
+    ["ipip", / via 192\.0\.2\.2 dev flannel\.ipip /],
+    ["host-gw", / via 192\.0\.2\.2 dev eth0 /],
+    ["udp", / dev flannel0 /],
+    ["wireguard", / dev flannel-wg /],
+    ["vxlan", / dev flannel\.1 /],
+  ];
+  for (const [Type, way] of ways) {
+    await Promise.all([one.down(), two.down()]);
+    await pair.configure({ Type });
+    await Promise.all([one.up("twill"), two.up("twill")]);
+    await one.reaches(pods[1]);
+    await two.reaches(pods[0]);
+    assert.equal(`${await two.subnet()}.0/24`, net, `${Type}: the subnet is kept`);
+    assert.match(await one.machine.must(`ip route get ${pods[1]}`), way, Type);
+    // The longest network wins, so that one of the others would show here alone.
+    const others = await one.machine.must("ip route show to root 10.244.0.0/16 proto 146");
+    assert.equal(others.trim().split("\n").length, 1, `${Type}: ${others}`);
+  }
 });

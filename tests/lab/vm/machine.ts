@@ -49,8 +49,10 @@ export class Machine implements AsyncDisposable {
     const { packages, cable } = options;
     const [server, mac] = cable.end === "first" ? ["on", "01"] : ["off", "02"];
     if (cable.end === "second") await until("the cable is there", () => exists(cable.path));
-    const child = new Deno.Command("qemu-system-x86_64", {
+    // A test that is killed takes its machines with it.
+    const child = new Deno.Command("setpriv", {
       args: [
+        ...["--pdeathsig", "KILL", "qemu-system-x86_64"],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
         ...["-accel", "tcg", "-cpu", "max", "-m", `${options.memory ?? 1024}`],
         ...["-kernel", `${packages}/boot/vmlinuz-${kernelVersion(packages)}`],

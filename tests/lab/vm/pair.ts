@@ -45,6 +45,7 @@ export class VmNode {
 
   /** Starts a daemon, and waits until it says that the node is ready. */
   async up(daemon: Daemon): Promise<void> {
+    // So that its presence tells; the lease is in etcd under the node's address.
     await this.machine.must("rm -f /run/flannel/subnet.env");
     await this.machine.start(
       daemon,
@@ -60,17 +61,30 @@ export class VmNode {
     this.#running = undefined;
   }
 
-  /** The first three numbers of the node's subnet. */
-  async subnet(): Promise<string> {
-    const env = await this.machine.must("cat /run/flannel/subnet.env");
-    return /FLANNEL_SUBNET=(\d+\.\d+\.\d+)/.exec(env)?.[1] ?? "";
+  /** Lets the daemon stand still, or go on. */
+  async signal(name: "STOP" | "CONT"): Promise<void> {
+    await this.machine.must(`kill -${name} $(cat /tmp/${this.#running}.pid)`);
   }
 
-  /** Makes the node's pod anew: a namespace `pod` with the second address of the subnet. */
-  async pod(): Promise<string> {
-    const net = await this.subnet();
+  async #env(name: string): Promise<string | undefined> {
     const env = await this.machine.must("cat /run/flannel/subnet.env");
-    const mtu = /FLANNEL_MTU=(\d+)/.exec(env)?.[1];
+    return new RegExp(`^FLANNEL_${name}=(.*)$`, "m").exec(env)?.[1];
+  }
+
+  /** The first three numbers of the node's subnet. */
+  async subnet(): Promise<string> {
+    return (await this.#env("SUBNET"))?.replace(/\.1\/24$/, "") ?? "";
+  }
+
+  /**
+   * Makes the node's pod anew: a namespace `pod` with the second address of each subnet.
+   *
+   * @returns IPv4, then IPv6 where the network has it.
+   */
+  async pod(): Promise<readonly string[]> {
+    const net = await this.subnet();
+    const mtu = await this.#env("MTU");
+    const net6 = (await this.#env("IPV6_SUBNET"))?.replace(/1\/64$/, "");
     await this.machine.must(`
       ip netns del pod 2>/dev/null; ip link del host0 2>/dev/null
       set -e
@@ -83,7 +97,14 @@ export class VmNode {
       ip -n pod link set eth0 up
       ip -n pod link set lo up
       ip -n pod route add default via ${net}.1`);
-    return `${net}.2`;
+    if (net6 === undefined) return [`${net}.2`];
+    await this.machine.must(`
+      set -e
+      echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+      ip addr add ${net6}1/64 dev host0 nodad
+      ip -n pod addr add ${net6}2/64 dev eth0 nodad
+      ip -n pod route add default via ${net6}1`);
+    return [`${net}.2`, `${net6}2`];
   }
 
   /** Waits until this node's pod reaches another, and returns how long that took, seconds. */
@@ -132,7 +153,9 @@ export class Pair implements AsyncDisposable {
       packages: PACKAGES,
       programs: [
         Deno.env.get("TWILL_BIN") ?? new URL("../../../dist/twill", import.meta.url).pathname,
-        ...await Promise.all(["ip", "wg", "nft", "etcd", "etcdctl", "flanneld"].map(here)),
+        ...await Promise.all(
+          ["ip", "wg", "nft", "iperf3", "etcd", "etcdctl", "flanneld"].map(here),
+        ),
       ],
       modules: MODULES,
       init: new URL("init.sh", import.meta.url).pathname,
@@ -144,7 +167,8 @@ export class Pair implements AsyncDisposable {
       );
       await machine.must(
         `modprobe br_netfilter; hostname ${name}; ip addr add ${ip}/24 dev eth0; ` +
-          "ip link set eth0 up; ip route add default via 192.0.2.254",
+          `ip addr add 2001:db8::${ip.slice(-1)}/64 dev eth0 nodad; ip link set eth0 up; ` +
+          "ip route add default via 192.0.2.254; ip route add default via 2001:db8::254",
       );
       return new VmNode(machine, ip);
     };
@@ -167,26 +191,62 @@ export class Pair implements AsyncDisposable {
   }
 
   /** A network of its own: no daemon, device or lease is left of the one before. */
-  async network(backend: Readonly<Record<string, unknown>>): Promise<void> {
+  async network(
+    backend: Readonly<Record<string, unknown>>,
+    { dual = false }: { readonly dual?: boolean } = {},
+  ): Promise<void> {
     for (const node of this.nodes) {
       await node.down();
       await node.machine.run(
-        "for dev in flannel-wg flannel.ipip; do ip link del $dev; done 2>/dev/null; rm -rf /run/flannel",
+        "for dev in flannel-wg flannel-wg-v6 flannel.ipip flannel.1; do ip link del $dev; done 2>/dev/null; " +
+          "rm -rf /run/flannel /var/lib/twill/snapshot.json",
       );
     }
     await this.etcdctl("del --prefix /coreos.com/network");
-    const config = JSON.stringify({ Network: "10.244.0.0/16", Backend: backend });
+    await this.configure(backend, { dual });
+  }
+
+  /** Changes the network's configuration; daemons that run do not look at it. */
+  async configure(
+    backend: Readonly<Record<string, unknown>>,
+    { dual = false }: { readonly dual?: boolean } = {},
+  ): Promise<void> {
+    const config = JSON.stringify({
+      Network: "10.244.0.0/16",
+      ...(dual ? { EnableIPv6: true, IPv6Network: "fd00:244::/48" } : {}),
+      Backend: backend,
+    });
     await this.etcdctl(`put /coreos.com/network/config '${config}'`);
   }
 
-  /** Puts daemons on the nodes, and a pod on each; both ways must work. */
+  /**
+   * Puts daemons on the nodes, and a pod on each; both ways must work, in all families.
+   *
+   * @returns the pods' IPv4 addresses
+   */
   async connect(first: Daemon, second: Daemon): Promise<readonly [string, string]> {
     const [one, two] = this.nodes;
     await Promise.all([one.up(first), two.up(second)]);
     const pods = [await one.pod(), await two.pod()] as const;
-    await one.reaches(pods[1]);
-    await two.reaches(pods[0]);
-    return pods;
+    for (const ip of pods[1]) await one.reaches(ip);
+    for (const ip of pods[0]) await two.reaches(ip);
+    return [pods[0][0] ?? "", pods[1][0] ?? ""];
+  }
+
+  /**
+   * Megabits a second of one TCP connection between the pods.
+   *
+   * @param pods what {@link connect} returned
+   */
+  async throughput(pods: readonly [string, string], seconds: number): Promise<number> {
+    const [one, two] = this.nodes;
+    await two.machine.start("iperf", "ip netns exec pod iperf3 -s -1");
+    const client = `ip netns exec pod iperf3 -J -c ${pods[1]} -t ${seconds}`;
+    const text = await until("iperf3 serves", () => one.machine.must(client, 60 + seconds), {
+      seconds: 60,
+      every: 500,
+    });
+    return JSON.parse(text).end.sum_received.bits_per_second / 1e6;
   }
 
   /** A test on the pair, with all logs where it fails. */
