@@ -80,13 +80,13 @@ Deno.test("status page: a real daemon's, in a real browser, whatever a node is c
     note(`status page: two looks in ${((performance.now() - began) / 1000).toFixed(1)} s`);
     // Another host is told that it is not shown to it; the socket shows it to root.
     const health = `http://${worker!.address}:${HEALTH_PORT}`;
-    const refused = await worker2!.must(["curl", "-s", "-m5", "-w", "%{http_code}", `${health}/`]);
+    const refused = await worker2!.must(["curl", "-s", "-m30", "-w", "%{http_code}", `${health}/`]);
     assert.match(refused, /--status-page=all.*403$/);
-    assert.match(await worker2!.must(["curl", "-s", "-m5", `${health}/healthz`]), /running/);
+    assert.match(await worker2!.must(["curl", "-s", "-m30", `${health}/healthz`]), /running/);
     const socket = ["--unix-socket", "/run/twill/status.sock"];
-    const told = await worker!.must(["curl", "-s", "-m5", ...socket, "http://twill/"]);
+    const told = await worker!.must(["curl", "-s", "-m30", ...socket, "http://twill/"]);
     assert.match(told, /^<!doctype html>/);
-    const rebound = ["curl", "-s", "-m5", "-H", "host: evil.example", "-w", "%{http_code}", url];
+    const rebound = ["curl", "-s", "-m30", "-H", "host: evil.example", "-w", "%{http_code}", url];
     assert.match(await worker!.must(rebound as unknown as Command), /403$/);
   } catch (cause) {
     throw new Error(explain(cause, lab), { cause });
