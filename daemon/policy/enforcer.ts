@@ -51,8 +51,8 @@ export interface EnforcerOptions extends TableOptions {
 
 /** What takes longer is done on another thread, letters of nft's language: some 10 ms. */
 const LONG = 32 << 10;
-/** So many elements of a new set are no trouble for nft. */
-const FEW = 200;
+/** So many elements of new sets are too many for nft: it takes some 4 ms for a thousand. */
+const MANY = 2_000;
 
 /** See the module. It stays in the network namespace in which it was made. */
 export class Enforcer implements Disposable {
@@ -126,9 +126,11 @@ export class Enforcer implements Disposable {
     const steps = elementSteps(have, want);
     if (steps === undefined) {
       await this.#events.unheard(async () => {
-        const isLarge = ([name, set]: readonly [string, PolicySet]): boolean =>
-          !have.sets.has(name) && canFill(name, set) && set.elements.size > FEW;
-        const filled = await this.#fill([...want.sets].filter(isLarge), new Set());
+        const fresh = [...want.sets].filter(([name, set]) =>
+          !have.sets.has(name) && canFill(name, set)
+        );
+        const count = fresh.reduce((sum, [, { elements }]) => sum + elements.size, 0);
+        const filled = await this.#fill(count > MANY ? fresh : [], new Set());
         await this.#run(deltaText(have, want, filled));
       });
     } else if (steps.length > 0) {

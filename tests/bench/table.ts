@@ -7,7 +7,7 @@
 /** What is measured, and what design §6 asks for. */
 export interface Measure {
   readonly name: string;
-  readonly unit: "ms" | "s" | "MiB";
+  readonly unit: "µs" | "ms" | "s" | "MiB";
   /** Largest ratio of ours to theirs. */
   readonly ratio?: number;
   /** Largest value of ours, in the unit. */

@@ -96,13 +96,19 @@ enforcerTest(
   },
 );
 
-enforcerTest("generations go on from the table that stands", async (enforcer) => {
+enforcerTest("generations go on from the table that stands", async (enforcer, _, here) => {
   await enforcer.apply(tableOf(CLOSED));
   const first = enforcer.have?.generation ?? 0;
   await enforcer.apply(tableOf());
   assert.equal(enforcer.have?.generation, first, "wider: nobody is judged again");
   await enforcer.apply(tableOf(CLOSED));
   assert.equal(enforcer.have?.generation, first + 1);
+  // As another run of the daemon has left it.
+  const rule = `remember ct mark set ct mark & 0x000000ff | 0x00123400`;
+  here(() => nft(`flush chain ${TABLE} remember\nadd rule ${TABLE} ${rule}\n`));
+  here(() => enforcer.hold([]));
+  await enforcer.apply(tableOf(CLOSED));
+  assert.equal(enforcer.have?.generation, 0x1235);
 });
 
 enforcerTest("dropped packets are told by chain", async (enforcer) => {
@@ -176,12 +182,17 @@ enforcerTest("whatever the way, the kernel holds what the whole table says", asy
         table = nodes.tables.get("n1") ?? table;
         await enforcer.apply(table);
       }
+      const changed = blocks(here(() => listTable(TABLE)));
+      // As the next run of the daemon does.
+      here(() => enforcer.hold([]));
+      await enforcer.apply(table);
       const stands = blocks(here(() => listTable(TABLE)));
+      assert.deepEqual(changed, stands);
       const { have } = enforcer;
       here(() => nft(wholeText(have as Enforced)));
       assert.deepEqual(stands, blocks(here(() => listTable(TABLE))));
       assert.deepEqual(lines.filter((line) => line.includes("refused")), []);
-      enforcer.hold([]);
+      here(() => enforcer.hold([]));
     }),
     { numRuns: RUNS },
   );
@@ -198,7 +209,7 @@ function crowd(count: number, ...policies: readonly string[]): PolicyTable {
       podIPs: [{ ip: `10.99.${i >> 8}.${i & 255}` }, { ip: `fd00:99::${(i + 1).toString(16)}` }],
     },
   }));
-  const all = [CROWDED, ...policies].map(policyObject);
+  const all = [CROWDED, NAMED, ...policies].map(policyObject);
   return compile(
     readCluster({
       namespaces: [...scene.namespaces.values()],
@@ -209,6 +220,7 @@ function crowd(count: number, ...policies: readonly string[]): PolicyTable {
   );
 }
 
+const NAMED = "x/n on pod=a types Egress; out: any peer @ TCP/serve-81-tcp";
 const CROWDED = "x/p on pod=a types Ingress; in: N(ns=y)+P(pod=many) @ TCP/80";
 
 enforcerTest(
@@ -242,14 +254,17 @@ enforcerTest(
     await enforcer.apply(crowd(700));
     assert.deepEqual(lines.slice(before), [], "nothing was refused");
     assert.deepEqual(blocks(here(() => listTable(TABLE))), want);
+    const { have } = enforcer;
+    here(() => nft(wholeText(have as Enforced)));
+    assert.deepEqual(blocks(here(() => listTable(TABLE))), want, "as nft writes it");
   },
 );
 
 enforcerTest("a large set comes and goes with its policy", async (enforcer, { lines }, here) => {
   await enforcer.apply(tableOf());
   const empty = blocks(here(() => listTable(TABLE)));
-  await enforcer.apply(crowd(1_000));
-  assert.equal(here(() => listTable(TABLE)).match(/10\.99\.\d+\.\d+/g)?.length, 1_000);
+  await enforcer.apply(crowd(1_500));
+  assert.equal(here(() => listTable(TABLE)).match(/10\.99\.\d+\.\d+/g)?.length, 1_500);
   await enforcer.apply(tableOf());
   assert.deepEqual(blocks(here(() => listTable(TABLE))), empty);
   assert.deepEqual(lines, []);

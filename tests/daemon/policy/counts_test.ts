@@ -29,3 +29,14 @@ Deno.test("metrics of policies: drops name the policies, and are bounded", () =>
   assert.ok(lines.includes('twill_policy_sync_seconds_bucket{le="0.005"} 1'));
   assert.ok(lines.includes("twill_policy_repairs_total 1"));
 });
+
+Deno.test("metrics of policies: the README tells all of them", () => {
+  const readme = Deno.readTextFileSync(new URL("../../../README.md", import.meta.url));
+  const page = new PolicyCounts().text(NO_ENFORCEMENT, new Map(), noPolicies());
+  const names = [...page.matchAll(/^# TYPE (\w+) /gm)].map(([, name = ""]) => name);
+  assert.equal(names.length, 9);
+  for (const name of names) {
+    const short = name.replace("twill_policy", "");
+    assert.ok(readme.includes(`\`${name}\``) || readme.includes(`\`${short}\``), name);
+  }
+});
