@@ -15,11 +15,12 @@ const SECONDS = quick ? 3 : 10;
 /** `sysconf(_SC_CLK_TCK)` of every Linux that Deno runs on. */
 const TICKS = 100;
 
-type Who = "flanneld" | "twill";
+/** Whose daemons run. */
+export type Who = "flanneld" | "twill";
 const PROGRAMS: readonly Who[] = ["flanneld", "twill"];
 
 /** What is noted of each round. */
-interface Round {
+export interface Round {
   /** Mbit/s of payload. */
   readonly rate: number;
   /** Seconds of processor for each gigabyte, of both daemons together. */
@@ -63,8 +64,11 @@ async function measure(lab: Lab, who: Who, target: string): Promise<Round> {
   return { rate: rate / 1e6, cost: cost / (bytes / 1e9), ping };
 }
 
-if (import.meta.main) {
-  const network = { Network: "10.244.0.0/16", Backend: { Type: "udp" } };
+/** All rounds with a backend, in turns, on nodes of their own. */
+export async function measureAll(
+  backend: Readonly<Record<string, unknown>>,
+): Promise<Record<Who, Round[]>> {
+  const network = { Network: "10.244.0.0/16", Backend: backend };
   await using lab = await Lab.create({ nodes: ["one", "two"], network });
   const [one, two] = lab.nodes as [Node, Node];
   await start(lab, "twill");
@@ -76,6 +80,11 @@ if (import.meta.main) {
   for (let i = 0; i < ROUNDS; i++) {
     for (const who of PROGRAMS) rounds[who].push(await measure(lab, who, ip));
   }
+  return rounds;
+}
+
+if (import.meta.main) {
+  const rounds = await measureAll({ Type: "udp" });
   const middle = (who: Who, key: keyof Round): number =>
     median(rounds[who].map((round) => round[key]));
   const rows = [

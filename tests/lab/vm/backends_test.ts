@@ -48,6 +48,10 @@ onPair("wireguard: two nodes of twill form an overlay", async () => {
   assert.match(shown, /persistent keepalive: every 25 seconds/);
   assert.match(await one.machine.must("cat /run/flannel/subnet.env"), /FLANNEL_MTU=1420\n/);
   assert.match(await one.machine.must("ip link show flannel-wg"), / mtu 1420 /);
+  const peers = await one.machine.must("twill inspect peers");
+  assert.match(peers, / 192\.0\.2\.2:51820 +\d+s ago +[\d.]+ K?i?B .* flannel-wg +ok\n/);
+  const way = await one.machine.must(`twill inspect trace node ${pods[1]}`);
+  assert.match(way, /^wireguard +flannel-wg +encrypted for .* at 192\.0\.2\.2:51820 /m);
 });
 
 onPair("wireguard: secrets lie in two files of root's, and nowhere else", async () => {
@@ -166,6 +170,8 @@ onPair("another backend moves its routes; nothing is deleted by hand", async () 
   ];
   for (const [Type, way] of ways) {
     await Promise.all([one.down(), two.down()]);
+    // A slow etcd is to be waited for: the last snapshot would bring the last backend.
+    for (const { machine } of pair.nodes) await machine.must("rm -f /var/lib/twill/snapshot.json");
     await pair.configure({ Type });
     await Promise.all([one.up("twill"), two.up("twill")]);
     await one.reaches(pods[1]);

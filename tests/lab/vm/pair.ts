@@ -240,13 +240,17 @@ export class Pair implements AsyncDisposable {
    */
   async throughput(pods: readonly [string, string], seconds: number): Promise<number> {
     const [one, two] = this.nodes;
-    await two.machine.start("iperf", "ip netns exec pod iperf3 -s -1");
-    const client = `ip netns exec pod iperf3 -J -c ${pods[1]} -t ${seconds}`;
-    const text = await until("iperf3 serves", () => one.machine.must(client, 60 + seconds), {
-      seconds: 60,
-      every: 500,
-    });
-    return JSON.parse(text).end.sum_received.bits_per_second / 1e6;
+    await two.machine.start("iperf", "ip netns exec pod iperf3 -s");
+    try {
+      const client = `ip netns exec pod iperf3 -J -c ${pods[1]} -t ${seconds}`;
+      return await until("iperf3 has measured", async () => {
+        const { end, error } = JSON.parse(await one.machine.must(client, 60 + seconds));
+        if (end?.sum_received === undefined) throw new Error(error);
+        return end.sum_received.bits_per_second / 1e6;
+      }, { seconds: 60, every: 500 });
+    } finally {
+      await two.machine.stop("iperf");
+    }
   }
 
   /** A test on the pair, with all logs where it fails. */
