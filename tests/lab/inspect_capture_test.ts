@@ -51,14 +51,8 @@ Deno.test.afterAll(async () => {
 async function remember({ attachment: { containerId, ifname }, list, result }: Pod): Promise<void> {
   await worker.must(["mkdir", "-p", "/var/lib/cni/results"]);
   const cniArgs = [["K8S_POD_NAMESPACE", "default"], ["K8S_POD_NAME", "web"]];
-  const text = JSON.stringify({
-    kind: "cniCacheV1",
-    containerId,
-    ifName: ifname,
-    networkName: list.name,
-    cniArgs,
-    result,
-  });
+  const attachment = { containerId, ifName: ifname, networkName: list.name };
+  const text = JSON.stringify({ kind: "cniCacheV1", ...attachment, cniArgs, result });
   worker.write(`/var/lib/cni/results/${list.name}-${containerId}-${ifname}`, text);
 }
 
