@@ -194,6 +194,8 @@ export const daemonFaults: readonly Fault[] = [
     bites: "stopped",
     happen: async (scene) => {
       const { etcd } = scene.lab;
+      // Without a change since the last compaction there would be nothing to compact.
+      await scene.put(scene.newPeer());
       await etcd.must("compact", String(await readRevision(etcd)));
       await scene.put(scene.newPeer());
     },
