@@ -46,6 +46,14 @@ function leave(): never {
   Deno.exit();
 }
 
+/** What people type in place of `ip route` starts like it, where its line is plain. */
+async function quickInspect(): Promise<number | undefined> {
+  const [, name, ...words] = Deno.args;
+  return name === "routes"
+    ? await (await import("./inspect/quick.ts")).quickRoutes(words)
+    : undefined;
+}
+
 const plugin = calledAs();
 if (plugin !== undefined) {
   await (await import("./cni/main.ts")).main(plugin);
@@ -75,8 +83,11 @@ if (plugin !== undefined) {
     case "--version":
       print(Deno.stdout, (await import("./version.ts")).versionLine());
       break;
+    case "inspect":
+      Deno.exitCode = await quickInspect() ?? await (await import("./inspect/main.ts")).inspect();
+      leave();
+      break;
     default:
       await (await import("./inspect/main.ts")).main();
-      leave();
   }
 }

@@ -8,14 +8,10 @@ import { endsSoon } from "../ffi/library.ts";
 import { Exit } from "./context.ts";
 import { write } from "./write.ts";
 
-/** Runs what the arguments of this process ask for, and sets its exit code. */
+/** Answers the arguments of this process where they name no part of twill, and sets its exit code. */
 export async function main(): Promise<void> {
-  const [word, ...rest] = Deno.args;
+  const [word] = Deno.args;
   switch (word) {
-    case "inspect":
-      endsSoon();
-      Deno.exitCode = await quickly(rest) ?? await inspect(rest);
-      break;
     case undefined:
     case "help":
     case "-h":
@@ -28,16 +24,13 @@ export async function main(): Promise<void> {
   }
 }
 
-/** The command that people type in place of `ip route` starts like it, where its line is plain. */
-async function quickly([name, ...words]: readonly string[]): Promise<number | undefined> {
-  return name === "routes" ? await (await import("./quick.ts")).quickRoutes(words) : undefined;
-}
-
-async function inspect(words: readonly string[]): Promise<number> {
+/** Runs the command of `twill inspect` that the arguments of this process ask for. @returns its exit code */
+export async function inspect(): Promise<number> {
+  endsSoon();
   const [{ runInspect }, { realContext }, { LOADED }] = await Promise.all([
     import("./app.ts"),
     import("./real_context.ts"),
     import("./loaded.ts"),
   ]);
-  return await runInspect(words, realContext(LOADED));
+  return await runInspect(Deno.args.slice(1), realContext(LOADED));
 }
