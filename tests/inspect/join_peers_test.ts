@@ -10,6 +10,7 @@ import { parseNetConf } from "../../engine/net_conf.ts";
 import { joinPeers } from "../../inspect/join_peers.ts";
 import { judgePeers, nameOfPeer } from "../../inspect/judge_peers.ts";
 import { byPrefix, overlayOf } from "../../inspect/overlay.ts";
+import { assertSoon } from "../soon.ts";
 
 const conf = parseNetConf(
   JSON.stringify({ Network: "10.0.0.0/8", SubnetLen: 24, Backend: { Type: "vxlan" } }),
@@ -100,9 +101,9 @@ Deno.test("joinPeers: every entry on a VTEP is in exactly one peer, whatever is 
 Deno.test("joinPeers: 5,000 peers are joined in well under a second", () => {
   const { own, peers } = wanted(Array.from({ length: 5000 }, (_, i) => i + 1));
   const overlay = overlayOf(file, [...own, ...peers]);
-  const began = performance.now();
-  assert.equal(judgePeers(overlay, joinPeers(overlay), []).length, 5000);
-  assert.ok(performance.now() - began < 2000);
+  assertSoon(2000, () => {
+    assert.equal(judgePeers(overlay, joinPeers(overlay), []).length, 5000);
+  });
 });
 
 Deno.test("byPrefix: family before address before length, then what has none", () => {

@@ -165,7 +165,7 @@ for (const [name, cut] of EXPIRED) {
 }
 
 Deno.test("ListWatch: history that ended is no reason to wait, unless it ends at once again", async () => {
-  await using scene = new Scene({ again: { first: 1_000, cap: 1_000 } });
+  await using scene = new Scene({ again: { first: 5_000, cap: 5_000 } });
   scene.api.put(NODES, node("a", "1"));
   scene.start();
   await until(() => scene.api.watches === 1, () => "no watch");
@@ -175,9 +175,9 @@ Deno.test("ListWatch: history that ended is no reason to wait, unless it ends at
   scene.api.delete(NODES, "a");
   scene.api.endWatches();
   await until(() => scene.count("list") === 2, () => `${scene.count("list")} lists`);
-  assert.ok(performance.now() - began < 450, "it waited");
+  assert.ok(performance.now() - began < 2_400, "it waited");
   await until(() => scene.count("list") === 3, () => `${scene.count("list")} lists`);
-  assert.ok(performance.now() - began > 450, "it did not wait");
+  assert.ok(performance.now() - began > 2_400, "it did not wait");
 });
 
 Deno.test("ListWatch: a silent connection is given up, and no trouble as long as a new one opens", async () => {

@@ -25,7 +25,7 @@ class Scene implements AsyncDisposable {
     Deno.writeTextFileSync(this.path(name), text);
   }
 
-  async watch(name: string, every = 3_000): Promise<AsyncIterator<Snapshot>> {
+  async watch(name: string, every = 60_000): Promise<AsyncIterator<Snapshot>> {
     const options = { path: this.path(name), log: this.log, every };
     const store = this.#stack.use(await FileStore.open(options));
     const snapshots = store.snapshots(this.stop.signal)[Symbol.asyncIterator]();
@@ -40,11 +40,11 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** Number of leases in the next snapshot, which must come within a second. */
+/** Number of leases in the next snapshot, which must come long before the next look. */
 async function next(snapshots: AsyncIterator<Snapshot>): Promise<number> {
   const began = performance.now();
   const { value } = await snapshots.next();
-  assert.ok(performance.now() - began < 1_000, "a change is seen within a second");
+  assert.ok(performance.now() - began < 20_000, "a change is seen before the next look");
   return value.leases.length;
 }
 
