@@ -131,15 +131,17 @@ export class Turns {
     this.#work = work;
   }
 
-  /** A run is under way. */
+  /** A run is under way or due. */
   get busy(): boolean {
-    return this.#running !== undefined;
+    return this.#last() !== undefined;
   }
 
   /** Resolves at the end of a run that begins after this call. @throws what the run throws */
   run(): Promise<void> {
+    // Between two runs the one that is due counts, or two would run at once.
+    if (this.#next !== undefined) return this.#next;
     if (this.#running === undefined) return this.#start();
-    return this.#next ??= this.#running.then(() => {}, () => {}).then(() => {
+    return this.#next = this.#running.then(() => {}, () => {}).then(() => {
       this.#next = undefined;
       return this.#start();
     });

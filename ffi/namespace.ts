@@ -8,7 +8,7 @@
 import { Fd, NetnsGuard, OWN_NETNS } from "./netns.ts";
 import { NetlinkSocket, type Reply, type Request } from "./netlink/socket.ts";
 import { WireguardSocket } from "./wireguard.ts";
-import { LinkTable } from "./reader.ts";
+import { LinkTable } from "./link_table.ts";
 
 /** A namespace that we hold open: its socket and links, and how to enter it for files and rules. */
 export class Namespace extends LinkTable implements Disposable {

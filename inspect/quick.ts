@@ -8,8 +8,9 @@
  */
 
 import { endsSoon } from "../ffi/library.ts";
+import { LinkTable } from "../ffi/link_table.ts";
 import { NetlinkSocket } from "../ffi/netlink/socket.ts";
-import { LinkTable, readTables } from "../ffi/reader.ts";
+import { readTables } from "../ffi/reader.ts";
 import type { Reader } from "./context.ts";
 import { readPlainLine } from "./plain_line.ts";
 import { realContext } from "./real_context.ts";

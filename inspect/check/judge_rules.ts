@@ -90,7 +90,9 @@ export function judgeRules(
   }
   return judged(
     "rules",
-    `${best.total} rules in ${places.join(", ")}, as the daemon writes them`,
+    best.total === 0
+      ? "none are wanted, and there are none"
+      : `${best.total} rules in ${places.join(", ")}, as the daemon writes them`,
     findings,
   );
 }

@@ -93,6 +93,27 @@ Deno.test("Turns: who asks while a run is under way gets the next one, together 
   assert.ok(!turns.busy);
 });
 
+Deno.test("Turns: never two at once, whenever somebody asks between them", async () => {
+  let [now, most] = [0, 0];
+  const gate = Promise.withResolvers<void>();
+  const turns = new Turns(async () => {
+    most = Math.max(most, ++now);
+    await gate.promise;
+    // Longer than all that happens between two runs.
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+    now--;
+  });
+  const asked = [turns.run(), turns.run()];
+  gate.resolve();
+  for (let i = 0; i < 200; i++) {
+    await Promise.resolve();
+    asked.push(turns.run());
+    assert.ok(turns.busy);
+  }
+  await Promise.all(asked);
+  assert.equal(most, 1);
+});
+
 Deno.test("breathing: gives the result, and others their turn", async () => {
   let turned = false;
   const timer = setTimeout(() => turned = true, 0);
